@@ -1,0 +1,149 @@
+//! One request in, one response out; and connections on a socket.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use klet_store::Store;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+
+use crate::body::Body;
+use crate::hooks::{Admission, Extension, Node};
+use crate::registry::Registry;
+
+/// What an API server is made of.
+pub struct Config {
+    /// The objects.
+    pub store: Store,
+    /// The name of the one node; every pod is bound to it.
+    pub node_name: String,
+    /// Runs the pods.
+    pub node: Arc<dyn Node>,
+    /// The last word on new pods.
+    pub admission: Arc<dyn Admission>,
+    /// Answers `/klet/v1/`.
+    pub extension: Option<Arc<dyn Extension>>,
+}
+
+/// The API server. Cheap to clone; every clone answers alike.
+#[derive(Clone)]
+pub struct ApiServer {
+    pub(crate) config: Arc<Config>,
+    pub(crate) registry: Registry,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("node_name", &self.node_name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiServer").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl ApiServer {
+    /// An API server over a store. [`Registry::ensure_defaults`] is the caller's to call.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let registry = Registry::new(config.store.clone());
+        Self { config: Arc::new(config), registry }
+    }
+
+    /// The same objects, without HTTP.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Answers one request; never fails, every failure is a response.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        crate::route::answer(self, request).await
+    }
+}
+
+/// Connections served at once; further ones wait.
+const CONNECTIONS: usize = 512;
+/// A client that has not sent its request's head by then is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of request head.
+const HEAD_LIMIT: usize = 64 << 10;
+/// What a stopping server waits for answers under way.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Serves a unix socket until `shutdown` resolves, then lets requests under way end for
+/// a moment. Who may connect is decided by the socket's mode.
+pub async fn serve_unix(listener: UnixListener, server: ApiServer, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = pin!(shutdown);
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = tokio::select! {
+            () = &mut shutdown => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = graceful.watcher();
+                let server = server.clone();
+                tokio::spawn(async move {
+                    connect(stream, server, Some(connection)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: some will be freed.
+                tracing::warn!(%error, "accept on the API socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
+}
+
+/// Serves one connection, HTTP/1.1 or HTTP/2, of whatever kind (unix socket, TLS).
+pub async fn serve_connection<S>(stream: S, server: ApiServer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    connect(stream, server, None).await;
+}
+
+async fn connect<S>(
+    stream: S,
+    server: ApiServer,
+    graceful: Option<hyper_util::server::graceful::Watcher>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let server = server.clone();
+        async move { Ok::<_, Infallible>(server.handle(request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let result = match graceful {
+        Some(watcher) => watcher.watch(connection.into_owned()).await,
+        None => connection.await,
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "API connection");
+    }
+}

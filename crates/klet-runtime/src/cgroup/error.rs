@@ -1,0 +1,58 @@
+//! What can go wrong with control groups, each with the file it happened to.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A control group operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// Neither cgroup v1 controllers nor a cgroup2 mount were found.
+    #[error("no cgroup hierarchy is mounted: mount cgroup2 on /sys/fs/cgroup")]
+    NotMounted,
+    /// The path was refused before anything was touched.
+    #[error("cgroup path {path:?}: {why}")]
+    Path { path: String, why: &'static str },
+    /// A system call on a control file or directory failed.
+    #[error("{operation} {}", path.display())]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused a limit that was asked for.
+    #[error("write {value:?} to {}", file.display())]
+    Limit {
+        file: PathBuf,
+        value: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The resources contradict themselves or cannot be expressed.
+    #[error("{0}")]
+    Resources(String),
+    /// The kernel did not get there in time.
+    #[error("{operation} {}: not done after {millis} ms", path.display())]
+    Timeout { operation: &'static str, path: PathBuf, millis: u64 },
+}
+
+impl CgroupError {
+    pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { operation, path: path.to_owned(), source }
+    }
+}
+
+/// Something optional was not set; the container runs without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The control file, or its name when the hierarchy is missing.
+    pub file: String,
+    pub value: String,
+    pub reason: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} was not set to {:?}: {}", self.file, self.value, self.reason)
+    }
+}

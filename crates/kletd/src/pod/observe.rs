@@ -1,0 +1,114 @@
+//! Looking at one pod: its shim if there is one, its files if not.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use klet_cri::PodSnapshot;
+use klet_cri::paths::ShimIdentity;
+use klet_pod::{Observed, RecordState, Sandbox};
+use serde::{Deserialize, Serialize};
+
+use super::worker::Worker;
+use crate::files::write_atomically;
+use crate::shim::Shim;
+use crate::timeline::What;
+
+/// `<root>/pods/<uid>/sandbox.json`: the sandbox that was made last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxRecord {
+    pub id: String,
+    pub attempt: u32,
+    pub ips: Vec<IpAddr>,
+}
+
+impl SandboxRecord {
+    fn file(dir: &Path) -> std::path::PathBuf {
+        dir.join("sandbox.json")
+    }
+
+    #[must_use]
+    pub fn read(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(Self::file(dir)).ok()?).ok()
+    }
+
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, dir: &Path) -> std::io::Result<()> {
+        write_atomically(&Self::file(dir), &serde_json::to_vec(self)?)
+    }
+}
+
+impl Worker {
+    /// What the node shows of the pod now.
+    pub async fn observe(&mut self) -> Observed {
+        let snapshot = self.snapshot().await;
+        let made = SandboxRecord::read(&self.identity.dir);
+        let mut containers = Vec::new();
+        for container in snapshot.iter().flat_map(|snapshot| &snapshot.containers) {
+            let seen = self.records.knows_end_of(&container.id);
+            let record = self.records.take(container);
+            if !seen && let RecordState::Exited { code, reason, .. } = &record.state {
+                let detail = format!("{reason}, exit code {code}");
+                self.note(Some(&record.name), What::Exited, detail);
+            }
+            containers.push(record);
+        }
+        let others: Vec<_> = self.records.others(&containers).collect();
+        containers.extend(others);
+        let ready = snapshot.as_ref().is_some_and(|snapshot| snapshot.sandbox_ready);
+        let leftovers = made.is_some() || self.identity.dir.exists() || self.shim.get().is_some();
+        let sandbox = match made {
+            Some(SandboxRecord { id, attempt, ips }) if ready => Sandbox::Ready { id, attempt, ips },
+            Some(SandboxRecord { id, attempt, .. }) => Sandbox::NotReady { id, attempt },
+            None => Sandbox::Absent,
+        };
+        let verdicts = self.probes.verdicts();
+        Observed { sandbox, containers, verdicts, leftovers }
+    }
+
+    /// What the shim tells; `None` when the pod has none that lives.
+    async fn snapshot(&mut self) -> Option<PodSnapshot> {
+        if let Some(shim) = self.shim.get() {
+            if let Ok(snapshot) = shim.status().await {
+                return Some(snapshot);
+            }
+            self.shim.set(None);
+        }
+        if !self.identity.run.path().exists() {
+            return None;
+        }
+        if let Ok(shim) = Shim::connect(&self.identity.run).await
+            && let Ok(snapshot) = shim.status().await
+        {
+            self.shim.set(Some(shim));
+            self.note(None, What::Adopted, "found running".to_owned());
+            return Some(snapshot);
+        }
+        self.bury().await;
+        None
+    }
+
+    /// The shim is dead or hangs: end it and all it ran, keep what its files tell.
+    async fn bury(&mut self) {
+        let run = self.identity.run.clone();
+        let identity: Option<ShimIdentity> =
+            std::fs::read(run.identity()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        tracing::warn!(pod = self.identity.name, "the pod's supervisor is gone; its containers are ended");
+        let cgroups = self.node.cgroups.clone();
+        let own = self.node.launcher.cgroup(&self.identity.uid);
+        let killed = tokio::task::spawn_blocking(move || {
+            if let Some(identity) = &identity {
+                cgroups.container(&identity.cgroup_parent).kill()?;
+            }
+            cgroups.container(&own).kill()?;
+            cgroups.container(&own).remove()
+        });
+        if let Ok(Err(error)) = killed.await {
+            tracing::warn!(%error, pod = self.identity.name, "not everything of the pod could be ended");
+        }
+        self.records.bury(&run);
+        if let Err(error) = std::fs::remove_dir_all(run.path()) {
+            tracing::warn!(%error, "cannot remove {}", run.path().display());
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The loop of one pod: look, plan, act, wait.
+//!
+//! Being woken means "look again" and nothing else: the desired pod is a value to read, not a
+//! message to handle. A lost, doubled or early wake is harmless, and so is a restart of the
+//! daemon: the first look sees what is there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use klet_api::{Pod, PodStatus};
+use klet_pod::{Action, Memory, Observed, Plan};
+use klet_volume::PodVolume;
+use tokio::sync::{Notify, watch};
+
+use super::publish::Publisher;
+use super::records::Records;
+use super::{Identity, SharedShim};
+use crate::node::NodeRef;
+use crate::prober::Probes;
+use crate::timeline::What;
+
+/// Pauses after a failed action: doubling from the first to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LAST: Duration = Duration::from_secs(15);
+
+/// What the API wants of the pod.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    pub pod: Arc<Pod>,
+    /// The object is gone from the store (force deletion): end everything at once.
+    pub removed: bool,
+}
+
+/// One pod's task.
+#[derive(Debug)]
+pub struct Worker {
+    pub node: NodeRef,
+    pub identity: Identity,
+    /// The desired object with the status as this worker knows it.
+    pub pod: Pod,
+    pub removed: bool,
+    pub memory: Memory,
+    pub records: Records,
+    pub shim: SharedShim,
+    pub probes: Probes,
+    pub publisher: Publisher,
+    pub desired: watch::Receiver<Desired>,
+    /// Volumes that are set up, by name; empty after a restart of the daemon until needed again.
+    pub volumes: BTreeMap<String, PodVolume>,
+    wake: Arc<Notify>,
+    retry: Duration,
+}
+
+/// Should the worker go on?
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Again,
+    Wait(Option<Timestamp>),
+    Over,
+}
+
+impl Worker {
+    #[must_use]
+    pub fn new(
+        node: NodeRef,
+        desired: watch::Receiver<Desired>,
+        wake: Arc<Notify>,
+        shim: SharedShim,
+    ) -> Self {
+        let pod = Pod::clone(&desired.borrow().pod);
+        let identity = Identity::of(&pod, &node);
+        Self {
+            probes: Probes::new(node.clone(), shim.clone(), Arc::clone(&wake)),
+            publisher: Publisher::start(node.registry.clone(), &identity),
+            memory: Memory::default(),
+            records: Records::default(),
+            volumes: BTreeMap::new(),
+            retry: RETRY_FIRST,
+            removed: false,
+            node,
+            identity,
+            pod,
+            shim,
+            desired,
+            wake,
+        }
+    }
+
+    /// Lives until nothing of the pod is left.
+    pub async fn run(mut self) {
+        loop {
+            self.read_desired();
+            let mut changes = self.shim.get().map(|shim| shim.changes());
+            if let Some(changes) = &mut changes {
+                changes.mark_unchanged();
+            }
+            match self.turn().await {
+                Turn::Over => break,
+                Turn::Again => {}
+                Turn::Wait(until) => self.wait(until, changes).await,
+            }
+        }
+        self.node.timelines.forget(&self.identity.uid);
+        tracing::info!(pod = self.identity.name, namespace = self.identity.namespace, "gone");
+    }
+
+    /// One look, one plan, its actions.
+    async fn turn(&mut self) -> Turn {
+        let seen = self.observe().await;
+        if self.removed && !seen.leftovers {
+            return Turn::Over;
+        }
+        let now = Timestamp::now();
+        self.update_status(&seen, now);
+        let plan = self.plan(&seen, now);
+        if plan.actions.is_empty() {
+            self.retry = RETRY_FIRST;
+            return Turn::Wait(plan.wake_at);
+        }
+        for action in plan.actions {
+            if action == Action::RemoveObject {
+                return self.remove_object().await;
+            }
+            tracing::debug!(pod = self.identity.name, ?action, "acting");
+            if let Err(error) = self.execute(action).await {
+                tracing::warn!(pod = self.identity.name, namespace = self.identity.namespace, "{error:#}");
+                return Turn::Wait(self.retry_at(plan.wake_at));
+            }
+        }
+        Turn::Again
+    }
+
+    fn plan(&self, seen: &Observed, now: Timestamp) -> Plan {
+        klet_pod::plan::plan(&self.pod, seen, &self.memory, now)
+    }
+
+    async fn execute(&mut self, action: Action) -> anyhow::Result<()> {
+        match action {
+            Action::KillPod(kill) => self.kill_pod(kill).await,
+            Action::CreateSandbox { attempt } => self.create_sandbox(attempt).await,
+            Action::StopContainer(kill) => self.stop_one(kill).await,
+            Action::RemoveContainers { ids } => self.remove_containers(ids).await,
+            Action::StartContainer(start) => self.start_container(start).await,
+            Action::BackOff { kind, name, message, .. } => {
+                self.back_off(kind, &name, &message);
+                Ok(())
+            }
+            Action::CleanUp => self.clean_up().await,
+            Action::RemoveObject => Ok(()),
+        }
+    }
+
+    /// The last step of a deletion: the final status is stored, then the object goes.
+    async fn remove_object(&mut self) -> Turn {
+        self.publisher.flush().await;
+        let Identity { namespace, name, uid, .. } = &self.identity;
+        match self.node.registry.remove_pod(namespace, name, uid).await {
+            Ok(()) => Turn::Wait(None),
+            Err(error) => {
+                tracing::warn!(%error, pod = name, "object not removed");
+                Turn::Wait(self.retry_at(None))
+            }
+        }
+    }
+
+    fn retry_at(&mut self, or: Option<Timestamp>) -> Option<Timestamp> {
+        let at = Timestamp::now() + self.retry;
+        self.retry = (self.retry * 2).min(RETRY_LAST);
+        Some(or.map_or(at, |or| or.min(at)))
+    }
+
+    /// Works out the status, hands it on, and tells the probes what they look at.
+    pub fn update_status(&mut self, seen: &Observed, now: Timestamp) {
+        let status = klet_pod::status::status(&self.pod, seen, &self.memory, &self.node.facts, now);
+        self.note_readiness(&status);
+        self.publisher.put(&status);
+        self.pod.status = Some(status);
+        self.probes.sync(&self.pod, seen);
+    }
+
+    fn note_readiness(&self, status: &PodStatus) {
+        let before = self.pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+        for after in status.container_statuses.iter().flatten() {
+            let was = before
+                .and_then(|list| list.iter().find(|status| status.name == after.name))
+                .is_some_and(|status| status.ready);
+            match (was, after.ready) {
+                (false, true) => self.note(Some(&after.name), What::Ready, String::new()),
+                (true, false) => self.note(Some(&after.name), What::NotReady, String::new()),
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    /// Adds to the pod's timeline.
+    pub fn note(&self, container: Option<&str>, what: What, detail: String) {
+        self.node.timelines.add(&self.identity.uid, container, what, detail);
+    }
+
+    /// Takes the newest object; the status stays this worker's own but for conditions that
+    /// others write.
+    pub fn read_desired(&mut self) {
+        let desired = self.desired.borrow_and_update().clone();
+        let mut pod = Pod::clone(&desired.pod);
+        if let Some(own) = self.pod.status.take() {
+            let theirs = pod.status.take();
+            pod.status = Some(merge(own, theirs));
+        }
+        self.pod = pod;
+        if desired.removed && !self.removed {
+            self.removed = true;
+            force_deleted(&mut self.pod);
+        } else if self.removed {
+            force_deleted(&mut self.pod);
+        }
+    }
+
+    async fn wait(&mut self, until: Option<Timestamp>, changes: Option<watch::Receiver<u64>>) {
+        let shim_changed = async {
+            match changes {
+                Some(mut changes) => {
+                    // An error means that the connection ended, which is a change, too.
+                    let _ = changes.changed().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let sleep = async {
+            match until {
+                Some(until) => {
+                    let pause = until.duration_since(Timestamp::now());
+                    tokio::time::sleep(pause.try_into().unwrap_or_default()).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.desired.changed() => {}
+            () = self.wake.notified() => {}
+            () = shim_changed => {}
+            () = sleep => {}
+        }
+    }
+}
+
+/// `own` with the conditions of `theirs` that the node does not write itself.
+fn merge(mut own: PodStatus, theirs: Option<PodStatus>) -> PodStatus {
+    const OURS: [&str; 6] = [
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+        "DisruptionTarget",
+    ];
+    let is_ours = |kind: &str| OURS.contains(&kind);
+    let foreign: Vec<_> = theirs
+        .and_then(|status| status.conditions)
+        .into_iter()
+        .flatten()
+        .filter(|condition| !is_ours(&condition.type_))
+        .collect();
+    let kept = own.conditions.take().into_iter().flatten().filter(|c| is_ours(&c.type_));
+    own.conditions = Some(foreign.into_iter().chain(kept).collect());
+    own
+}
+
+/// The object is gone: the pod ends with the smallest grace.
+fn force_deleted(pod: &mut Pod) {
+    let now = klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now());
+    pod.metadata.deletion_timestamp.get_or_insert(now);
+    pod.metadata.deletion_grace_period_seconds = Some(1);
+}

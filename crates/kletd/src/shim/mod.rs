@@ -1,0 +1,7 @@
+//! Shims as kletd sees them: started, spoken to, found again.
+
+pub mod client;
+pub mod launch;
+
+pub use client::{CallError, Shim};
+pub use launch::Launcher;
