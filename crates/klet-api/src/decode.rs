@@ -4,14 +4,16 @@
 //! field, and, when a value has the wrong kind, says where and what was expected. No schema is
 //! needed: the types' own `Deserialize` announces the known field names of each struct.
 
+mod access;
+mod amount;
 mod tracker;
 mod wrap;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use tracker::{DecodeError, StrictError};
 use tracker::Tracker;
+pub use tracker::{DecodeError, StrictError};
 use wrap::Tracked;
 
 /// A decoded object and what strict field validation has to say about it.
@@ -75,7 +77,10 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<Decoded<T>, Deco
     finish(result, tracker)
 }
 
-fn finish<T>(result: Result<T, serde_json::Error>, tracker: Tracker) -> Result<Decoded<T>, DecodeError> {
+fn finish<T>(
+    result: Result<T, serde_json::Error>,
+    tracker: Tracker,
+) -> Result<Decoded<T>, DecodeError> {
     match result {
         Ok(object) => Ok(Decoded { object, strict: tracker.into_strict() }),
         Err(error) => Err(tracker.into_error(&error)),

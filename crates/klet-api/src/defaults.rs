@@ -6,10 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::k8s_openapi::ByteString;
 use crate::k8s_openapi::api::core::v1::{
-    ConfigMap, Container, EphemeralContainer, HTTPGetAction, Lifecycle, Namespace, NamespaceSpec, NamespaceStatus,
-    ObjectFieldSelector, Pod, PodSpec, Probe, ResourceRequirements, Secret, Service, ServiceSpec, Toleration, Volume,
+    ConfigMap, Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, EnvVarSource,
+    EphemeralContainer, HTTPGetAction, Lifecycle, Namespace, NamespaceSpec, NamespaceStatus,
+    ObjectFieldSelector, Pod, PodSpec, Probe, ResourceFieldSelector, ResourceRequirements, Secret,
+    Service, ServiceSpec, Toleration, Volume,
 };
+use crate::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// Default file mode of projected files, 0644.
@@ -115,15 +119,16 @@ fn default_container(container: &mut Container, host_network: bool) {
         }
     }
     for env in container.env.iter_mut().flatten() {
-        if let Some(field) = env.value_from.as_mut().and_then(|from| from.field_ref.as_mut()) {
-            default_field_ref(field);
+        if let Some(source) = &mut env.value_from {
+            default_env_source(source);
         }
     }
-    for probe in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe] {
-        if let Some(probe) = probe {
-            default_probe(probe);
-        }
-    }
+    let probes = [
+        &mut container.liveness_probe,
+        &mut container.readiness_probe,
+        &mut container.startup_probe,
+    ];
+    probes.into_iter().flatten().for_each(default_probe);
     if let Some(lifecycle) = &mut container.lifecycle {
         default_lifecycle(lifecycle);
     }
@@ -136,8 +141,8 @@ fn default_ephemeral_container(container: &mut EphemeralContainer) {
     default_text(&mut container.termination_message_policy, "File");
     container.resources.get_or_insert_default();
     for env in container.env.iter_mut().flatten() {
-        if let Some(field) = env.value_from.as_mut().and_then(|from| from.field_ref.as_mut()) {
-            default_field_ref(field);
+        if let Some(source) = &mut env.value_from {
+            default_env_source(source);
         }
     }
 }
@@ -187,6 +192,20 @@ fn default_http_get(http: &mut HTTPGetAction) {
     default_text(&mut http.scheme, "HTTP");
 }
 
+fn default_env_source(source: &mut EnvVarSource) {
+    if let Some(field) = &mut source.field_ref {
+        default_field_ref(field);
+    }
+    if let Some(resource) = &mut source.resource_field_ref {
+        default_divisor(resource);
+    }
+}
+
+/// An absent divisor reads as zero, which means one.
+fn default_divisor(resource: &mut ResourceFieldSelector) {
+    resource.divisor.get_or_insert_with(|| Quantity("0".into()));
+}
+
 fn default_field_ref(field: &mut ObjectFieldSelector) {
     default_text(&mut field.api_version, "v1");
 }
@@ -205,7 +224,7 @@ fn limits_to_requests(resources: &mut ResourceRequirements) {
 
 fn default_volume(volume: &mut Volume) {
     if !crate::unsupported::has_source(volume) {
-        volume.empty_dir = Some(crate::k8s_openapi::api::core::v1::EmptyDirVolumeSource::default());
+        volume.empty_dir = Some(EmptyDirVolumeSource::default());
     }
     if let Some(host_path) = &mut volume.host_path {
         host_path.type_.get_or_insert_default();
@@ -235,10 +254,13 @@ fn default_volume(volume: &mut Volume) {
     }
 }
 
-fn default_downward_items(items: &mut Option<Vec<crate::k8s_openapi::api::core::v1::DownwardAPIVolumeFile>>) {
+fn default_downward_items(items: &mut Option<Vec<DownwardAPIVolumeFile>>) {
     for item in items.iter_mut().flatten() {
         if let Some(field) = &mut item.field_ref {
             default_field_ref(field);
+        }
+        if let Some(resource) = &mut item.resource_field_ref {
+            default_divisor(resource);
         }
     }
 }
@@ -257,7 +279,7 @@ pub fn default_secret(secret: &mut Secret) {
     {
         let data = secret.data.get_or_insert_default();
         for (key, text) in texts {
-            data.insert(key, crate::k8s_openapi::ByteString(text.into_bytes()));
+            data.insert(key, ByteString(text.into_bytes()));
         }
     }
 }

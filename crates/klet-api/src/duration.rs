@@ -221,7 +221,10 @@ mod tests {
             ("5", r#"time: missing unit in duration "5""#),
             ("5d", r#"time: unknown unit "d" in duration "5d""#),
             ("1..5s", r#"time: invalid duration "1..5s""#),
-            ("99999999999999999999999999h", r#"time: invalid duration "99999999999999999999999999h""#),
+            (
+                "99999999999999999999999999h",
+                r#"time: invalid duration "99999999999999999999999999h""#,
+            ),
         ];
         for (text, want) in cases {
             assert_eq!(parse_go(text).unwrap_err().to_string(), want);

@@ -78,7 +78,12 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    fn new(path: impl ToString, kind: ErrorKind, value: Option<Rendered>, detail: impl Into<String>) -> Self {
+    fn new(
+        path: impl ToString,
+        kind: ErrorKind,
+        value: Option<Rendered>,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { path: path.to_string(), kind, value: value.map(|v| v.0), detail: detail.into() }
     }
 
@@ -90,13 +95,21 @@ impl FieldError {
 
     /// `PATH: Invalid value: VALUE: detail`
     #[must_use]
-    pub fn invalid(path: impl ToString, value: impl Into<Rendered>, detail: impl Into<String>) -> Self {
+    pub fn invalid(
+        path: impl ToString,
+        value: impl Into<Rendered>,
+        detail: impl Into<String>,
+    ) -> Self {
         Self::new(path, ErrorKind::Invalid, Some(value.into()), detail)
     }
 
     /// `PATH: Unsupported value: "X": supported values: "A", "B"`, in the given order.
     #[must_use]
-    pub fn not_supported(path: impl ToString, value: impl Into<Rendered>, supported: &[&str]) -> Self {
+    pub fn not_supported(
+        path: impl ToString,
+        value: impl Into<Rendered>,
+        supported: &[&str],
+    ) -> Self {
         let supported: Vec<String> = supported.iter().map(|s| go_quote(s)).collect();
         let detail = if supported.is_empty() {
             String::new()
@@ -264,8 +277,12 @@ pub fn go_quote(text: &str) -> String {
             '\u{8}' => out.push_str("\\b"),
             '\u{b}' => out.push_str("\\v"),
             '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c == '\u{7f}' => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c if c.is_control() || is_unprintable(c) => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if (c as u32) < 0x20 || c == '\u{7f}' => {
+                out.push_str(&format!("\\x{:02x}", c as u32))
+            }
+            c if c.is_control() || is_unprintable(c) => {
+                out.push_str(&format!("\\u{:04x}", c as u32))
+            }
             c => out.push(c),
         }
     }

@@ -1,20 +1,23 @@
-//! Kubernetes objects for klet. Pure: no I/O, no clock.
+//! Kubernetes objects for klet: decoding, defaults, validation, selectors, tables, patches, and
+//! the manifests people write. Pure: no I/O, no clock.
 #![forbid(unsafe_code)]
 
 pub use k8s_openapi;
-pub use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+pub use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, Event, Namespace, Node, Pod, PodSpec, PodStatus, Secret, Service,
+};
 
-pub mod duration;
-pub mod patch;
-pub mod table;
 pub mod decode;
 pub mod defaults;
+pub mod duration;
 pub mod field;
-pub mod quantity;
-pub mod unsupported;
-pub mod validate;
+pub mod manifest;
 pub mod names;
+pub mod patch;
+pub mod quantity;
 pub mod selector;
 pub mod status_error;
-pub mod manifest;
+pub mod table;
 pub mod to_yaml;
+pub mod unsupported;
+pub mod validate;

@@ -100,7 +100,9 @@ pub fn parse(text: &str, file_name: &str) -> Result<Vec<Document>, ManifestError
 fn read(text: &str, file: &Arc<str>) -> Result<Vec<(Value, Place)>, ManifestError> {
     let result = compose::documents(text, file);
     match result {
-        Err(error) if error.is_syntax() && text.trim_start().starts_with('{') => read_json(text, file),
+        Err(error) if error.is_syntax() && text.trim_start().starts_with('{') => {
+            read_json(text, file)
+        }
         other => other,
     }
 }
@@ -118,7 +120,12 @@ fn read_json(text: &str, file: &Arc<str>) -> Result<Vec<(Value, Place)>, Manifes
         })
 }
 
-fn flatten(value: Value, place: Place, file: &Arc<str>, out: &mut Vec<Document>) -> Result<(), ManifestError> {
+fn flatten(
+    value: Value,
+    place: Place,
+    file: &Arc<str>,
+    out: &mut Vec<Document>,
+) -> Result<(), ManifestError> {
     if value.is_null() {
         return Ok(());
     }

@@ -20,8 +20,7 @@ const QUALIFIED_TEXT: &str = "must consist of alphanumeric characters, '-', '_' 
 const LABEL_VALUE_TEXT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const CONFIG_KEY_TEXT: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const HEADER_TEXT: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
-const ENV_TEXT: &str =
-    "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const ENV_TEXT: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
 fn too_long(max: usize) -> String {
     format!("must be no more than {max} characters")
@@ -35,7 +34,9 @@ fn is_lower_alnum(b: u8) -> bool {
 fn is_label_shape(text: &str) -> bool {
     let bytes = text.as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
-    is_lower_alnum(*first) && is_lower_alnum(*last) && bytes.iter().all(|b| is_lower_alnum(*b) || *b == b'-')
+    is_lower_alnum(*first)
+        && is_lower_alnum(*last)
+        && bytes.iter().all(|b| is_lower_alnum(*b) || *b == b'-')
 }
 
 fn is_subdomain_shape(text: &str) -> bool {
@@ -188,7 +189,8 @@ pub fn port_name(text: &str) -> Vec<String> {
         complaints.push(too_long(PORT_NAME_MAX));
     }
     if text.is_empty() || !text.bytes().all(|b| is_lower_alnum(b) || b == b'-') {
-        complaints.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+        complaints
+            .push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
     }
     if !text.bytes().any(|b| b.is_ascii_lowercase()) {
         complaints.push("must contain at least one letter (a-z)".into());
@@ -243,7 +245,9 @@ pub fn generate_name(base: &str, random: [u8; SUFFIX_LEN]) -> String {
         end -= 1;
     }
     let mut name = base[..end].to_owned();
-    name.extend(random.iter().map(|b| char::from(SUFFIX_ALPHABET[usize::from(*b) % SUFFIX_ALPHABET.len()])));
+    name.extend(
+        random.iter().map(|b| char::from(SUFFIX_ALPHABET[usize::from(*b) % SUFFIX_ALPHABET.len()])),
+    );
     name
 }
 

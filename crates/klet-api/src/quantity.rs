@@ -285,9 +285,9 @@ fn scale_digits(whole: &str, fraction: &str, base: i128, exponent: i32) -> i128 
     let factor = if base == 2 { 1_i128 << exponent } else { 1 };
     // Power of ten of the last digit, counted in nano.
     let decimal = if base == 2 { 0 } else { exponent };
-    let mut power = decimal.saturating_add(9).saturating_sub(
-        i32::try_from(fraction.len()).expect("the length is bounded by MAX_LEN"),
-    );
+    let mut power = decimal
+        .saturating_add(9)
+        .saturating_sub(i32::try_from(fraction.len()).expect("the length is bounded by MAX_LEN"));
     let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
     if digits.iter().all(|d| *d == b'0') {
         return 0;
@@ -314,7 +314,8 @@ fn accumulate(digits: &[u8]) -> Option<i128> {
 /// `mantissa × 10^power`, rounded up, saturating.
 fn apply_power(mantissa: i128, power: i32, inexact: bool) -> i128 {
     if power >= 0 {
-        let scaled = 10_i128.checked_pow(power.unsigned_abs()).and_then(|p| mantissa.checked_mul(p));
+        let scaled =
+            10_i128.checked_pow(power.unsigned_abs()).and_then(|p| mantissa.checked_mul(p));
         return scaled.unwrap_or(MAX_NANO).min(MAX_NANO);
     }
     let Some(divisor) = 10_i128.checked_pow(power.unsigned_abs()) else { return 1 };

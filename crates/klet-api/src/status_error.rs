@@ -1,7 +1,9 @@
 //! Error answers: `meta/v1 Status` objects with Kubernetes' exact codes, reasons and messages.
 
 use crate::field::{ErrorList, aggregate, go_quote, to_causes};
-use crate::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
+use crate::k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    ListMeta, Status, StatusCause, StatusDetails,
+};
 
 /// A resource as it appears in messages: `pods`, or `deployments` with group `apps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +80,11 @@ pub fn already_exists(resource: Resource<'_>, name: &str) -> Status {
 /// 409 with a reason of the caller's.
 #[must_use]
 pub fn conflict(resource: Resource<'_>, name: &str, why: &str) -> Status {
-    let message =
-        format!("Operation cannot be fulfilled on {} {}: {why}", resource.qualified(), go_quote(name));
+    let message = format!(
+        "Operation cannot be fulfilled on {} {}: {why}",
+        resource.qualified(),
+        go_quote(name)
+    );
     failure(409, "Conflict", message, Some(resource.details(name)))
 }
 
@@ -96,7 +101,8 @@ pub fn modified(resource: Resource<'_>, name: &str) -> Status {
 /// 422 with every bad field as a cause. `kind` is the object's kind (`Pod`).
 #[must_use]
 pub fn invalid(group: &str, kind: &str, name: &str, errors: &ErrorList) -> Status {
-    let message = format!("{} {} is invalid: {}", qualified(kind, group), go_quote(name), aggregate(errors));
+    let message =
+        format!("{} {} is invalid: {}", qualified(kind, group), go_quote(name), aggregate(errors));
     let details = StatusDetails {
         name: some(name),
         group: some(group),
@@ -127,7 +133,21 @@ pub fn bad_request(message: impl Into<String>) -> Status {
 /// 400: the body is not an object of the kind it should be.
 #[must_use]
 pub fn cannot_be_handled(kind: &str, version: &str, why: impl std::fmt::Display) -> Status {
-    bad_request(format!("{kind} in version {} cannot be handled as a {kind}: {why}", go_quote(version)))
+    bad_request(format!(
+        "{kind} in version {} cannot be handled as a {kind}: {why}",
+        go_quote(version)
+    ))
+}
+
+/// 400: the body claims a kind that does not exist in that version.
+#[must_use]
+pub fn kind_not_registered(kind: &str, version: &str) -> Status {
+    let why = format!(
+        "no kind {} is registered for version {} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        go_quote(kind),
+        go_quote(version)
+    );
+    cannot_be_handled(kind, version, why)
 }
 
 /// 410: a watch or list asks for a version that is no longer held.
@@ -145,8 +165,10 @@ pub fn too_old(asked: u64, oldest: u64) -> Status {
 /// 405: the resource exists, the verb does not.
 #[must_use]
 pub fn method_not_allowed(resource: Resource<'_>, action: &str) -> Status {
-    let message =
-        format!("{action} is not supported on resources of kind {}", go_quote(&resource.qualified()));
+    let message = format!(
+        "{action} is not supported on resources of kind {}",
+        go_quote(&resource.qualified())
+    );
     failure(405, "MethodNotAllowed", message, Some(resource.details("")))
 }
 
@@ -177,8 +199,10 @@ pub fn unsupported_media_type(accepted: &[&str]) -> Status {
 /// 429: try again later.
 #[must_use]
 pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: i32) -> Status {
-    let details =
-        StatusDetails { retry_after_seconds: Some(retry_after_seconds), ..StatusDetails::default() };
+    let details = StatusDetails {
+        retry_after_seconds: Some(retry_after_seconds),
+        ..StatusDetails::default()
+    };
     failure(429, "TooManyRequests", message.into(), Some(details))
 }
 

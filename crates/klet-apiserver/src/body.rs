@@ -33,9 +33,14 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// sender sees: that is how a vanished client stops the work done for it.
 #[must_use]
 pub fn streamed(receiver: ByteStream) -> Body {
-    let frames = stream::unfold(receiver, |mut receiver| async {
+    streamed_with(receiver, ())
+}
+
+/// The same, holding something until the body is dropped.
+pub(crate) fn streamed_with<G: Send + 'static>(receiver: ByteStream, guard: G) -> Body {
+    let frames = stream::unfold((receiver, guard), |(mut receiver, guard)| async {
         let bytes = receiver.recv().await?;
-        Some((bytes, receiver))
+        Some((bytes, (receiver, guard)))
     });
     StreamBody::new(frames.map(|bytes| Ok::<_, BoxError>(Frame::data(bytes)))).boxed_unsync()
 }

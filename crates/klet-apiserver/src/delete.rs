@@ -107,6 +107,22 @@ pub(crate) fn plain(object: &Value, now: Timestamp) -> Deletion {
     Deletion::Mark(marked(object, 0, now))
 }
 
+/// The deletion of a namespace: at once if nothing is in it, otherwise when it is empty.
+pub(crate) fn namespace(object: &Value, empty: bool, now: Timestamp) -> Deletion {
+    if empty && !has_finalizers(object) {
+        return Deletion::Remove;
+    }
+    if object["metadata"]["deletionTimestamp"].is_string() {
+        return Deletion::Pending;
+    }
+    let mut object = object.clone();
+    object["status"]["phase"] = json!("Terminating");
+    if let Some(metadata) = meta::metadata(&mut object) {
+        metadata.insert("deletionTimestamp".to_owned(), json!(meta::seconds(now)));
+    }
+    Deletion::Mark(object)
+}
+
 /// The deletion of a pod: `grace` seconds as asked for, otherwise as the pod says.
 pub(crate) fn pod(object: &Value, grace: Option<i64>, now: Timestamp) -> Deletion {
     // A negative grace counts as the shortest one.
@@ -132,7 +148,8 @@ pub(crate) fn pod(object: &Value, grace: Option<i64>, now: Timestamp) -> Deletio
 
 /// A second deletion may only bring the end nearer, counted from the first one's time.
 fn shorten(object: &Value, deadline: &str, grace: Option<i64>, now: Timestamp) -> Deletion {
-    let (Some(grace), Some(before)) = (grace, object["metadata"]["deletionGracePeriodSeconds"].as_i64())
+    let (Some(grace), Some(before)) =
+        (grace, object["metadata"]["deletionGracePeriodSeconds"].as_i64())
     else {
         return Deletion::Pending;
     };

@@ -71,7 +71,9 @@ impl ApiError {
             WriteError::Exists => status_error::already_exists(resource, name).into(),
             WriteError::NotFound => status_error::not_found(resource, name).into(),
             WriteError::Conflict { .. } => status_error::modified(resource, name).into(),
-            WriteError::Invalid(why) => Self::bad_request(format!("object cannot be stored: {why}")),
+            WriteError::Invalid(why) => {
+                Self::bad_request(format!("object cannot be stored: {why}"))
+            }
             WriteError::Full(_) => {
                 let text = "no space left on the device that holds klet's state";
                 Self::new(507, "InsufficientStorage", text)

@@ -60,7 +60,12 @@ impl Registry {
     /// # Errors
     /// [`klet_store::WriteError::NotFound`] when it expired meanwhile, and what else the
     /// store answers.
-    pub async fn repeat_event(&self, namespace: &str, name: &str, message: &str) -> Result<(), RegistryError> {
+    pub async fn repeat_event(
+        &self,
+        namespace: &str,
+        name: &str,
+        message: &str,
+    ) -> Result<(), RegistryError> {
         let message = message.to_owned();
         let change = move |mut event: Value| {
             event["count"] = json!(event["count"].as_i64().unwrap_or(1) + 1);

@@ -52,7 +52,8 @@ impl Query {
             None => Ok(false),
             Some("All") => Ok(true),
             Some(other) => {
-                let text = format!("dryRun: Unsupported value: \"{other}\": supported values: \"All\"");
+                let text =
+                    format!("dryRun: Unsupported value: \"{other}\": supported values: \"All\"");
                 Err(ApiError::bad_request(text))
             }
         }
@@ -88,7 +89,8 @@ mod tests {
 
     #[test]
     fn pairs_are_decoded() {
-        let query = Query::parse(Some("command=echo&command=a+b&command=%2Ftmp%26&watch&x=")).unwrap();
+        let query =
+            Query::parse(Some("command=echo&command=a+b&command=%2Ftmp%26&watch&x=")).unwrap();
         assert_eq!(query.all("command"), ["echo", "a b", "/tmp&"]);
         assert!(query.flag("watch").unwrap());
         assert_eq!(query.get("x"), None);

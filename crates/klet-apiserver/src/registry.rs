@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use klet_api::k8s_openapi::Resource;
 use klet_api::k8s_openapi::api::core::v1::Namespace;
 use klet_api::{Pod, PodStatus};
-use klet_store::{Change, EventKind, Expired, Key, ModifyError, Object, Store, View, Watch, WriteError};
+use klet_store::{
+    Change, EventKind, Expired, Key, ModifyError, Object, Store, View, Watch, WriteError,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -72,6 +74,12 @@ impl<K: DeserializeOwned> TypedWatch<K> {
             }
         }
     }
+
+    /// Whether changes were missed: list again. Told apart from a closed store.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.watch.expired().is_some()
+    }
 }
 
 impl Registry {
@@ -103,7 +111,11 @@ impl Registry {
 
     /// One object; `None` if there is none.
     #[must_use]
-    pub fn get<K: Resource + DeserializeOwned>(&self, namespace: Option<&str>, name: &str) -> Option<K> {
+    pub fn get<K: Resource + DeserializeOwned>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<K> {
         decode(&self.store.get(&key::<K>(namespace, name))?)
     }
 
@@ -137,7 +149,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`WriteError::Exists`] and what else the store answers.
-    pub async fn create<K>(&self, namespace: Option<&str>, name: &str, object: &K) -> Result<K, RegistryError>
+    pub async fn create<K>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        object: &K,
+    ) -> Result<K, RegistryError>
     where
         K: Resource + Serialize + DeserializeOwned,
     {
@@ -151,7 +168,12 @@ impl Registry {
     ///
     /// # Errors
     /// What the store answers.
-    pub async fn put<K>(&self, namespace: Option<&str>, name: &str, object: &K) -> Result<K, RegistryError>
+    pub async fn put<K>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        object: &K,
+    ) -> Result<K, RegistryError>
     where
         K: Resource + Serialize + DeserializeOwned,
     {
@@ -199,7 +221,12 @@ impl Registry {
     ///
     /// # Errors
     /// What the store answers.
-    pub async fn remove_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<(), RegistryError> {
+    pub async fn remove_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), RegistryError> {
         let uid = uid.to_owned();
         let decide = move |view: &View<'_>| {
             let Some(current) = view.current() else { return Ok(Change::Keep) };
@@ -217,7 +244,9 @@ impl Registry {
         let removed = self.store.transact(&key::<Pod>(Some(namespace), name), decide).await;
         match removed.map_err(RegistryError::from) {
             Ok(_)
-            | Err(RegistryError::OtherUid { .. } | RegistryError::Store(WriteError::NotFound)) => Ok(()),
+            | Err(RegistryError::OtherUid { .. } | RegistryError::Store(WriteError::NotFound)) => {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -226,7 +255,11 @@ impl Registry {
     ///
     /// # Errors
     /// What the store answers.
-    pub async fn remove<K: Resource>(&self, namespace: Option<&str>, name: &str) -> Result<(), RegistryError> {
+    pub async fn remove<K: Resource>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<(), RegistryError> {
         match self.store.delete(&key::<K>(namespace, name), None).await {
             Ok(_) | Err(WriteError::NotFound) => Ok(()),
             Err(error) => Err(error.into()),
@@ -250,7 +283,9 @@ fn same_uid(object: &Value, wanted: &str) -> Result<(), RegistryError> {
 /// Everything in the store went through validation; what does not decode is a defect.
 fn decode<K: DeserializeOwned>(object: &Object) -> Option<K> {
     let decoded = K::deserialize(&*object.value);
-    decoded.inspect_err(|error| tracing::error!(key = %object.key, %error, "stored object unreadable")).ok()
+    decoded
+        .inspect_err(|error| tracing::error!(key = %object.key, %error, "stored object unreadable"))
+        .ok()
 }
 
 fn convert<K: DeserializeOwned>(object: &Object) -> Result<K, RegistryError> {

@@ -32,9 +32,8 @@ pub(crate) struct Resource {
     pub(crate) strategy: Strategy,
 }
 
-const ALL: &[&str] = &[
-    "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
-];
+const ALL: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// A namespace is emptied, so namespaces are deleted one by one.
 const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 

@@ -11,12 +11,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use klet_api::status_error;
 use klet_store::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::body::Body;
+use crate::error::ApiError;
 use crate::hooks::{Admission, Extension, Node};
 use crate::registry::Registry;
 
@@ -39,6 +41,8 @@ pub struct Config {
 pub struct ApiServer {
     pub(crate) config: Arc<Config>,
     pub(crate) registry: Registry,
+    streams: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Config {
@@ -58,7 +62,31 @@ impl ApiServer {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let registry = Registry::new(config.store.clone());
-        Self { config: Arc::new(config), registry }
+        Self {
+            config: Arc::new(config),
+            registry,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    /// Goes on with what a stop interrupted: namespaces that were being emptied. To be
+    /// called once, inside the runtime; [`serve_unix`] does.
+    pub fn resume(&self) {
+        crate::namespace::resume(&self.config.store);
+    }
+
+    /// Becomes true when the server stops: the cue to end what does not end by itself.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// A place for a response that does not end by itself, held as long as it lasts.
+    pub(crate) fn stream_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.streams).try_acquire_owned();
+        place.map_err(|_| {
+            status_error::too_many_requests("too many watches, logs and execs", 1).into()
+        })
     }
 
     /// The same objects, without HTTP.
@@ -73,6 +101,8 @@ impl ApiServer {
     }
 }
 
+/// Watches, followed logs and execs at once.
+const STREAMS: usize = 1024;
 /// Connections served at once; further ones wait.
 const CONNECTIONS: usize = 512;
 /// A client that has not sent its request's head by then is cut off.
@@ -84,7 +114,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// Serves a unix socket until `shutdown` resolves, then lets requests under way end for
 /// a moment. Who may connect is decided by the socket's mode.
-pub async fn serve_unix(listener: UnixListener, server: ApiServer, shutdown: impl Future<Output = ()>) {
+pub async fn serve_unix(
+    listener: UnixListener,
+    server: ApiServer,
+    shutdown: impl Future<Output = ()>,
+) {
+    server.resume();
     let mut shutdown = pin!(shutdown);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -113,6 +148,7 @@ pub async fn serve_unix(listener: UnixListener, server: ApiServer, shutdown: imp
             }
         }
     }
+    server.stopping.send_replace(true);
     drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
 }
 
@@ -136,7 +172,11 @@ async fn connect<S>(
         async move { Ok::<_, Infallible>(server.handle(request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_LIMIT);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let result = match graceful {

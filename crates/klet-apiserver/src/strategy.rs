@@ -11,8 +11,8 @@ mod tests;
 use jiff::Timestamp;
 use klet_api::decode::{self, DecodeError, Decoded};
 use klet_api::field::ErrorList;
-use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use klet_api::k8s_openapi::Metadata;
+use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use klet_api::status_error::{self, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,7 +84,12 @@ pub(crate) struct Strategy {
 
 /// What a kind has of its own.
 pub(crate) trait Kind:
-    klet_api::k8s_openapi::Resource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + PartialEq
+    klet_api::k8s_openapi::Resource
+    + Metadata<Ty = ObjectMeta>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + PartialEq
 {
     /// Whether `metadata.generation` counts changes of what its author wishes.
     const GENERATION: bool = false;
@@ -132,7 +137,11 @@ fn create<K: Kind>(input: Input<'_>, context: &Context<'_>) -> Result<Prepared, 
     encode(&object, warnings)
 }
 
-fn update<K: Kind>(input: Input<'_>, old: &Value, context: &Context<'_>) -> Result<Prepared, ApiError> {
+fn update<K: Kind>(
+    input: Input<'_>,
+    old: &Value,
+    context: &Context<'_>,
+) -> Result<Prepared, ApiError> {
     let (mut object, warnings) = decode::<K>(input, context)?;
     let old = stored::<K>(old)?;
     same_place(object.metadata_mut(), context)?;
@@ -177,7 +186,8 @@ fn decode<K: Kind>(input: Input<'_>, context: &Context<'_>) -> Result<(K, Vec<St
         Input::Json(bytes) => decode::from_json::<K>(bytes),
         Input::Value(value) => decode::from_value::<K>(value),
     };
-    let Decoded { object, strict } = decoded.map_err(|error: DecodeError| unreadable::<K>(&error))?;
+    let Decoded { object, strict } =
+        decoded.map_err(|error: DecodeError| unreadable::<K>(&error))?;
     match context.validation {
         FieldValidation::Ignore => Ok((object, Vec::new())),
         FieldValidation::Warn => Ok((object, strict.iter().map(ToString::to_string).collect())),

@@ -55,7 +55,9 @@ impl Cutter {
             let newline = window.iter().position(|byte| *byte == b'\n');
             let (length, taken) = match newline {
                 Some(at) => (at, at + 1),
-                None => (window.len().min(MAX_LOG_LINE_BYTES), window.len().min(MAX_LOG_LINE_BYTES)),
+                None => {
+                    (window.len().min(MAX_LOG_LINE_BYTES), window.len().min(MAX_LOG_LINE_BYTES))
+                }
             };
             self.record(time, newline.is_none(), &input[..length], out);
             input = &input[taken..];

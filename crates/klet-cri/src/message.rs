@@ -80,12 +80,23 @@ pub enum Request {
 /// A successful answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Reply {
-    Hello { version: u16, shim: String, pid: i32 },
-    Sandbox { pause_pid: i32 },
-    Started { pid: i32, started_at_ns: i64 },
+    Hello {
+        version: u16,
+        shim: String,
+        pid: i32,
+    },
+    Sandbox {
+        pause_pid: i32,
+    },
+    Started {
+        pid: i32,
+        started_at_ns: i64,
+    },
     /// The exec session runs. With [`ExecIo::Stream`] descriptors ride on it: with a terminal
     /// the pty master alone; else stdin's write end (if asked for), stdout's and stderr's read ends.
-    ExecStarted { exec_id: u64 },
+    ExecStarted {
+        exec_id: u64,
+    },
     /// A captured exec ended (only for [`ExecIo::Capture`]).
     ExecDone(ExecOutcome),
     Status(Box<PodSnapshot>),
@@ -186,7 +197,11 @@ pub struct ContainerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rootfs {
     /// Overlay of read-only layers, topmost first, and a writable upper directory.
-    Overlay { lower: Vec<PathBuf>, upper: PathBuf, work: PathBuf },
+    Overlay {
+        lower: Vec<PathBuf>,
+        upper: PathBuf,
+        work: PathBuf,
+    },
     Directory(PathBuf),
 }
 
@@ -272,19 +287,31 @@ pub struct ContainerSnapshot {
 pub enum ContainerState {
     /// Being started: its program is not executed yet.
     Created,
-    Running { started_at_ns: i64 },
+    Running {
+        started_at_ns: i64,
+    },
     Exited(ExitRecord),
 }
 
 /// Something changed: look again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    ContainerExited { id: String },
-    ExecExited { exec_id: u64, code: i32 },
+    ContainerExited {
+        id: String,
+    },
+    ExecExited {
+        exec_id: u64,
+        code: i32,
+    },
     /// The kernel killed a process of this container for memory; the container may live on.
-    OomKilled { id: String },
+    OomKilled {
+        id: String,
+    },
     /// Pause died.
     SandboxDied,
     /// Disk full or write failed: this many log bytes were dropped so far.
-    LogDropped { id: String, bytes: u64 },
+    LogDropped {
+        id: String,
+        bytes: u64,
+    },
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use klet_api::Pod;
 
 use crate::backoff::{BackOff, KUBELET, after};
-use crate::model::{Memory, Observed, Start, StartFailure, Time};
-use crate::pods::{self, Attempts};
+use crate::model::{Memory, Start, StartFailure, Time};
+use crate::pods;
 use crate::text;
 
 /// How soon the kubelet syncs a pod again whose sync failed.
@@ -17,9 +17,8 @@ const RELIST: Duration = Duration::from_secs(1);
 impl Memory {
     /// A start of container `name` is about to be attempted: call before carrying out `start`.
     /// Restarts of something that ended before lengthen its crash back-off.
-    pub fn starting(&mut self, pod: &Pod, seen: &Observed, start: &Start, now: Time) {
-        let attempts = Attempts::of(seen, &start.name);
-        let Some((_, finished_at)) = attempts.last_exit() else { return };
+    pub fn starting(&mut self, pod: &Pod, start: &Start, now: Time) {
+        let Some(finished_at) = start.last_exit else { return };
         let Some(container) = pods::container(pod, start.kind, &start.name) else { return };
         let key = crash_key(&start.name, pods::definition(container));
         let entry = BackOff::next(self.crash.get(&key), finished_at, now, KUBELET);

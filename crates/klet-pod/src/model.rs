@@ -200,4 +200,7 @@ pub struct Start {
     pub name: String,
     /// restartCount of the new attempt.
     pub attempt: u32,
+    /// When the last attempt had ended, as this plan saw it: the crash back-off counts from
+    /// there. A container stopped by this very plan had not ended yet.
+    pub last_exit: Option<Time>,
 }

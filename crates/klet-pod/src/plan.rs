@@ -60,15 +60,23 @@ pub(crate) fn new_sandbox_needed(pod: &Pod, seen: &Observed) -> bool {
 }
 
 /// The kubelet's `ShouldContainerBeRestarted`, as far as the container's own state decides.
-pub(crate) fn wants_start(policy: Policy, attempts: &Attempts<'_>) -> bool {
-    match attempts.newest().map(|record| &record.state) {
-        None | Some(RecordState::Created | RecordState::Unknown) => true,
-        Some(RecordState::Running { .. }) => false,
-        Some(RecordState::Exited { code, .. }) => match policy {
-            Policy::Always => true,
-            Policy::OnFailure => *code != 0,
-            Policy::Never => false,
-        },
+/// Without a record (they do not outlive the machine) the end that the API shows counts.
+pub(crate) fn wants_start(
+    pod: &Pod,
+    kind: ContainerKind,
+    container: &Container,
+    seen: &Observed,
+) -> bool {
+    let code = match Attempts::of(seen, &container.name).newest().map(|record| &record.state) {
+        Some(RecordState::Created | RecordState::Unknown) => None,
+        Some(RecordState::Running { .. }) => return false,
+        Some(RecordState::Exited { code, .. }) => Some(*code),
+        None => pods::shown_exit(pod, kind, &container.name),
+    };
+    match (code, pods::policy(pod)) {
+        (None, _) | (_, Policy::Always) => true,
+        (Some(code), Policy::OnFailure) => code != 0,
+        (Some(_), Policy::Never) => false,
     }
 }
 
@@ -149,13 +157,17 @@ impl<'a> Draft<'a> {
         if let Some(until) = pull.or(retry) {
             return self.wake_at(until);
         }
-        let attempt = pods::next_attempt(self.pod, self.seen, kind, name);
-        self.plan.actions.push(Action::StartContainer(Start { kind, name: name.clone(), attempt }));
+        self.plan.actions.push(Action::StartContainer(Start {
+            kind,
+            name: name.clone(),
+            attempt: pods::next_attempt(self.pod, self.seen, kind, name),
+            last_exit: self.attempts(container).last_exit(),
+        }));
     }
 
     /// The end of the container's crash back-off and the message that tells it.
     fn crash_wait(&self, container: &Container) -> Option<(Time, String)> {
-        let (_, finished_at) = self.attempts(container).last_exit()?;
+        let finished_at = self.attempts(container).last_exit()?;
         let definition = pods::definition(container);
         let (until, delay) =
             self.memory.crash_wait(&container.name, definition, finished_at, self.now)?;

@@ -114,6 +114,11 @@ pub(crate) fn may_run(record: &ContainerRecord) -> bool {
     matches!(record.state, RecordState::Running { .. } | RecordState::Unknown)
 }
 
+/// The exit code that the API shows as the container's state.
+pub(crate) fn shown_exit(pod: &Pod, kind: ContainerKind, name: &str) -> Option<i32> {
+    Some(shown(pod, kind, name)?.state.as_ref()?.terminated.as_ref()?.exit_code)
+}
+
 /// The attempts of one container, newest first.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempts<'a>(Vec<&'a ContainerRecord>);
@@ -121,7 +126,7 @@ pub(crate) struct Attempts<'a>(Vec<&'a ContainerRecord>);
 impl<'a> Attempts<'a> {
     pub(crate) fn of(seen: &'a Observed, name: &str) -> Self {
         let mut records: Vec<_> = seen.containers.iter().filter(|r| r.name == name).collect();
-        records.sort_by(|a, b| b.attempt.cmp(&a.attempt));
+        records.sort_by_key(|record| std::cmp::Reverse(record.attempt));
         Self(records)
     }
 
@@ -134,10 +139,10 @@ impl<'a> Attempts<'a> {
         self.0.get(1..).unwrap_or_default()
     }
 
-    /// The attempt that ended last, and when.
-    pub(crate) fn last_exit(&self) -> Option<(&'a ContainerRecord, Time)> {
+    /// When the last attempt that ended did.
+    pub(crate) fn last_exit(&self) -> Option<Time> {
         self.0.iter().find_map(|record| match record.state {
-            RecordState::Exited { finished_at, .. } => Some((*record, finished_at)),
+            RecordState::Exited { finished_at, .. } => Some(finished_at),
             _ => None,
         })
     }

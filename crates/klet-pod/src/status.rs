@@ -44,18 +44,38 @@ pub fn status(
     addresses(&mut status, pod, seen, node);
     let doom = pods::doom(pod, memory, now);
     let ending = pods::ending(pod, memory, now);
+    let phase = contain(&mut status, pod, seen, memory, ending);
+    settle(&mut status, &before, seen, phase, doom.filter(|_| !pods::finished(pod)));
+    if !ending && is_final(status.phase.as_deref()) {
+        // Nothing waits for another start any more.
+        contain(&mut status, pod, seen, memory, true);
+    }
+    if ending && plan::is_clean(seen) {
+        end::force(pod, &mut status);
+    }
+    status.conditions = Some(conditions::conditions(pod, seen, &before, &status, now));
+    status
+}
+
+/// Fills in the container statuses; returns the phase they amount to.
+fn contain(
+    status: &mut PodStatus,
+    pod: &Pod,
+    seen: &Observed,
+    memory: &Memory,
+    ending: bool,
+) -> &'static str {
     let apps = containers::apps(pod, seen, memory, ending);
     let init = containers::init(pod, seen, memory, ending);
     let killed = ending && !seen.containers.iter().any(pods::may_run);
     let phase = phase::phase(pod, &init, &apps, killed);
     status.container_statuses = Some(apps);
     status.init_container_statuses = (!init.is_empty()).then_some(init);
-    settle(&mut status, &before, seen, phase, doom.filter(|_| !pods::finished(pod)));
-    if ending && plan::is_clean(seen) {
-        end::force(pod, &mut status);
-    }
-    status.conditions = Some(conditions::conditions(pod, seen, &before, &status, now));
-    status
+    phase
+}
+
+fn is_final(phase: Option<&str>) -> bool {
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// The phase in force, and the reason and message that go with it. A final phase stays; it is
@@ -68,7 +88,6 @@ fn settle(
     doom: Option<StartFailure>,
 ) {
     let old = before.phase.as_deref();
-    let is_final = |phase: Option<&str>| matches!(phase, Some("Succeeded" | "Failed"));
     let new = if is_final(old) {
         old.unwrap_or(phase)
     } else if doom.is_some() {

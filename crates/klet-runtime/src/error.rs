@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use klet_sys::{Errno, SysError};
+use klet_sys::SysError;
 
 use crate::cgroup::CgroupError;
 use crate::handshake::Report;
@@ -22,7 +22,7 @@ pub enum Phase {
     /// The process could not be made.
     Clone,
     /// The child failed at this step, or its part of the preparation did.
-    Step(Step),
+    Step(Box<Step>),
     /// The child ended before it could execute the program.
     Handshake,
 }
@@ -32,7 +32,7 @@ pub enum Phase {
 pub struct StartError {
     /// Where.
     pub phase: Phase,
-    cause: Cause,
+    cause: Box<Cause>,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl StartError {
     #[must_use]
     pub fn is_config_error(&self) -> bool {
         // A relative working directory is found out by runc at the start, so users see a StartError.
-        match &self.cause {
+        match &*self.cause {
             Cause::Plan(error) => !matches!(error, PlanError::RelativeWorkingDirectory),
             Cause::Seccomp(_) => true,
             _ => false,
@@ -57,7 +57,7 @@ impl StartError {
     }
 
     pub(crate) fn system(phase: Phase, error: SysError) -> Self {
-        Self { phase, cause: Cause::System(error) }
+        Self { phase, cause: Box::new(Cause::System(error)) }
     }
 
     pub(crate) fn prepare(error: SysError) -> Self {
@@ -67,47 +67,48 @@ impl StartError {
     /// The step is the plan's, the call and errno come from the child.
     pub(crate) fn from_child(step: Step, report: &Report) -> Self {
         let error = SysError { call: "", object: report.call.clone(), errno: report.errno };
-        Self::system(Phase::Step(step), error)
+        Self::system(Phase::Step(Box::new(step)), error)
     }
 
     pub(crate) fn killed(how: String) -> Self {
-        Self { phase: Phase::Handshake, cause: Cause::Killed(how) }
+        Self { phase: Phase::Handshake, cause: Box::new(Cause::Killed(how)) }
     }
 
-    fn errno(&self) -> Option<Errno> {
-        match &self.cause {
-            Cause::System(error) => Some(error.errno),
-            _ => None,
-        }
+    /// Whether the program's file was missing or not executable, rather than anything about the container.
+    #[must_use]
+    pub fn is_missing_program(&self) -> bool {
+        matches!(&self.phase, Phase::Step(step) if matches!(**step, Step::FindProgram(_) | Step::Execute(_)))
     }
 }
 
 impl From<PlanError> for StartError {
     fn from(error: PlanError) -> Self {
-        Self { phase: Phase::Plan, cause: Cause::Plan(error) }
+        Self { phase: Phase::Plan, cause: Box::new(Cause::Plan(error)) }
     }
 }
 
 impl From<CgroupError> for StartError {
     fn from(error: CgroupError) -> Self {
-        Self { phase: Phase::Cgroup, cause: Cause::Cgroup(error) }
+        Self { phase: Phase::Cgroup, cause: Box::new(Cause::Cgroup(error)) }
     }
 }
 
 impl From<SeccompError> for StartError {
     fn from(error: SeccompError) -> Self {
-        Self { phase: Phase::Plan, cause: Cause::Seccomp(error) }
+        Self { phase: Phase::Plan, cause: Box::new(Cause::Seccomp(error)) }
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let (Phase::Step(step), Cause::System(error)) = (&self.phase, &self.cause) {
+        if let (Phase::Step(step), Cause::System(error)) = (&self.phase, &*self.cause) {
             return describe(f, step, error);
         }
-        match &self.cause {
+        match &*self.cause {
             // The words of a plan error are the whole text: runc's validator says them alone.
-            Cause::Plan(PlanError::RelativeWorkingDirectory) => f.write_str("Cwd must be an absolute path"),
+            Cause::Plan(PlanError::RelativeWorkingDirectory) => {
+                f.write_str("Cwd must be an absolute path")
+            }
             Cause::Plan(error) => write!(f, "the container's spec cannot be carried out: {error}"),
             Cause::Seccomp(error) => write!(f, "the seccomp profile cannot be compiled: {error}"),
             Cause::Cgroup(error) => {
@@ -133,7 +134,9 @@ fn describe(f: &mut fmt::Formatter<'_>, step: &Step, error: &SysError) -> fmt::R
         Step::FindProgram(name) if name.contains('/') && errno.0 == libc::EACCES => {
             write!(f, "exec: {name:?}: {errno}")
         }
-        Step::FindProgram(name) if name.contains('/') => write!(f, "exec: {name:?}: stat {name}: {errno}"),
+        Step::FindProgram(name) if name.contains('/') => {
+            write!(f, "exec: {name:?}: stat {name}: {errno}")
+        }
         Step::FindProgram(name) if errno.0 == libc::ENOENT => {
             write!(f, "exec: {name:?}: executable file not found in $PATH")
         }
@@ -162,7 +165,11 @@ fn describe(f: &mut fmt::Formatter<'_>, step: &Step, error: &SysError) -> fmt::R
 
 /// The call that failed: the child's comes as the object, the parent's with both.
 fn call(f: &mut fmt::Formatter<'_>, error: &SysError) -> fmt::Result {
-    if error.call.is_empty() { write!(f, "{}: {}", error.object, error.errno) } else { write!(f, "{error}") }
+    if error.call.is_empty() {
+        write!(f, "{}: {}", error.object, error.errno)
+    } else {
+        write!(f, "{error}")
+    }
 }
 
 pub(crate) fn title(step: &Step) -> String {
@@ -178,7 +185,9 @@ pub(crate) fn title(step: &Step) -> String {
         Step::Device(device) => format!("creating device {}", device.path),
         Step::Link { path, .. } => format!("creating link {path}"),
         Step::Console => "setting up /dev/console".to_owned(),
-        Step::MakeWorkingDirectory(path) | Step::WorkingDirectory(path) => format!("working directory {path}"),
+        Step::MakeWorkingDirectory(path) | Step::WorkingDirectory(path) => {
+            format!("working directory {path}")
+        }
         Step::Mask(path) => format!("masking {path}"),
         Step::Readonly(path) => format!("making {path} read-only"),
         Step::Sysctl { name, value } => format!("setting sysctl {name} to {value}"),
@@ -194,7 +203,9 @@ pub(crate) fn title(step: &Step) -> String {
         Step::Umask(_) => "setting the umask".to_owned(),
         Step::NoNewPrivileges => "setting no_new_privs".to_owned(),
         Step::Bound(_) => "bounding capabilities".to_owned(),
-        Step::User(identity) => format!("changing to user {} and group {}", identity.user, identity.group),
+        Step::User(identity) => {
+            format!("changing to user {} and group {}", identity.user, identity.group)
+        }
         Step::Capabilities(_) => "setting capabilities".to_owned(),
         Step::FindProgram(name) | Step::Execute(name) => format!("executing {name}"),
         Step::CleanUp => "closing descriptors".to_owned(),
@@ -204,13 +215,10 @@ pub(crate) fn title(step: &Step) -> String {
 
 /// A step that was done less than to the letter.
 pub(crate) fn warning(step: &Step, report: &Report) -> String {
-    format!("{}: {}: {}; the nearest allowed value is in force", title(step), report.call, report.errno)
-}
-
-impl StartError {
-    /// Whether the program's file was missing or not executable, rather than anything about the container.
-    #[must_use]
-    pub fn is_missing_program(&self) -> bool {
-        matches!(self.phase, Phase::Step(Step::FindProgram(_) | Step::Execute(_))) && self.errno().is_some()
-    }
+    format!(
+        "{}: {}: {}; the nearest allowed value is in force",
+        title(step),
+        report.call,
+        report.errno
+    )
 }

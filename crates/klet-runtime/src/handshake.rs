@@ -96,7 +96,8 @@ mod tests {
         drop(writer);
         let outcome = receive(&reader).unwrap();
         assert!(outcome.ready);
-        let report = |step, call: &str, errno| Report { step, call: call.to_owned(), errno: Errno(errno) };
+        let report =
+            |step, call: &str, errno| Report { step, call: call.to_owned(), errno: Errno(errno) };
         assert_eq!(outcome.warnings, [report(3, "prlimit", libc::EPERM)]);
         assert_eq!(outcome.failure, Some(report(70_000, "execve", libc::ENOEXEC)));
     }

@@ -7,7 +7,7 @@
 //!
 //! The caller must be single-threaded: the child is a copy-on-write fork of it.
 
-pub mod cgroup;
+pub use klet_cgroup as cgroup;
 mod child;
 mod error;
 mod exec;

@@ -106,7 +106,9 @@ mod tests {
     #[test]
     fn separators_and_empty_names_cannot_be_stored() {
         assert!(Key::new("", "pods", Some("a"), "b").is_storable());
-        for (namespace, name) in [(Some("a"), "b\0c"), (Some("a\0b"), "c"), (Some(""), "c"), (None, "")] {
+        for (namespace, name) in
+            [(Some("a"), "b\0c"), (Some("a\0b"), "c"), (Some(""), "c"), (None, "")]
+        {
             assert!(!Key::new("", "pods", namespace, name).is_storable());
         }
     }

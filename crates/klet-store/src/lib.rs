@@ -24,6 +24,8 @@ mod lock;
 mod open;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 

@@ -81,7 +81,9 @@ fn load_error(path: &Path, error: LoadError) -> OpenError {
         LoadError::Damaged(why) => damaged(why),
         // redb's words for a file with a wrong header or a short read.
         LoadError::Redb(redb::Error::Io(source)) => match source.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => damaged(source.to_string()),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                damaged(source.to_string())
+            }
             _ => io_error(path, "read it", source),
         },
         LoadError::Redb(redb::Error::DatabaseAlreadyOpen) => {

@@ -62,7 +62,11 @@ struct IdAttr {
 }
 
 /// Calls bpf(2) with the command's own attributes.
-fn bpf<Attr>(call: &'static str, command: libc::c_int, attr: &mut Attr) -> Result<libc::c_long, SysError> {
+fn bpf<Attr>(
+    call: &'static str,
+    command: libc::c_int,
+    attr: &mut Attr,
+) -> Result<libc::c_long, SysError> {
     let attr: *mut Attr = attr;
     // SAFETY: `attr` is a live, repr(C) prefix of `union bpf_attr` of the size given, chosen by the
     // caller for this command; the kernel reads and writes at most that many bytes.

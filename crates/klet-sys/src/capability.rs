@@ -69,7 +69,8 @@ pub fn bound(kept: Set) -> Result<(), SysError> {
             continue;
         }
         // SAFETY: PR_CAPBSET_DROP takes plain numbers.
-        let answer = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+        let answer =
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
         match check("prctl(PR_CAPBSET_DROP)", answer.into()) {
             Err(error) if error.errno.0 == libc::EINVAL => break,
             other => other?,
@@ -85,7 +86,8 @@ pub fn bound(kept: Set) -> Result<(), SysError> {
 pub fn set_ambient(raised: Set) -> Result<(), SysError> {
     rustix::thread::clear_ambient_capability_set().named("prctl(PR_CAP_AMBIENT)")?;
     for number in (0..64u32).filter(|number| raised.contains(*number)) {
-        let (raise, number) = (libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, libc::c_ulong::from(number));
+        let (raise, number) =
+            (libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, libc::c_ulong::from(number));
         // SAFETY: PR_CAP_AMBIENT_RAISE takes plain numbers.
         let answer = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, number, 0, 0) };
         check("prctl(PR_CAP_AMBIENT)", answer.into())?;

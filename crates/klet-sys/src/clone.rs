@@ -53,7 +53,8 @@ pub fn fork_like(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Clon
     }
     // SAFETY: `args` is a valid clone_args of the size given, and `args.pidfd` points at a live
     // c_int. Without CLONE_VM and without a stack the child continues on its own copy of this stack.
-    let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match check("clone3", answer)? {
         0 => Ok(Cloned::Child),
         pid => {

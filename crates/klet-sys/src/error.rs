@@ -1,5 +1,6 @@
 //! The one error of every call: which call, on what, and the kernel's answer.
 
+use std::ffi::CStr;
 use std::fmt;
 
 /// A kernel error number with the C library's text, as Go and the shell users know it.
@@ -16,25 +17,17 @@ impl Errno {
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match nix::errno::Errno::from_raw(self.0) {
-            nix::errno::Errno::UnknownErrno => write!(f, "errno {}", self.0),
-            known => {
-                // The texts of Go's syscall package (and so of runc) are the C library's in lower case.
-                let text = known.desc();
-                let mut letters = text.chars();
-                match letters.next() {
-                    Some(first) if !starts_with_acronym(text) => {
-                        write!(f, "{}{}", first.to_ascii_lowercase(), letters.as_str())
-                    }
-                    _ => f.write_str(text),
-                }
-            }
+        let mut text = [0u8; 128];
+        // SAFETY: the buffer is valid for writes of the length given; a longer text is cut.
+        let answer = unsafe { libc::strerror_r(self.0, text.as_mut_ptr().cast(), text.len()) };
+        let text = CStr::from_bytes_until_nul(&text).unwrap_or_default().to_string_lossy();
+        if answer != 0 || text.is_empty() {
+            return write!(f, "errno {}", self.0);
         }
+        // Go's texts, and so runc's, are the C library's in lower case.
+        f.write_str(&text[..1].to_ascii_lowercase())?;
+        f.write_str(&text[1..])
     }
-}
-
-fn starts_with_acronym(text: &str) -> bool {
-    text.chars().nth(1).is_some_and(|c| c.is_ascii_uppercase() || c == '/')
 }
 
 /// A failed call. Creating one without an object does not allocate.
@@ -101,7 +94,11 @@ impl<T> Named<T> for nix::Result<T> {
 
 /// The result of a raw call that answers −1 and sets errno.
 pub(crate) fn check(call: &'static str, answer: libc::c_long) -> Result<libc::c_long, SysError> {
-    if answer < 0 { Err(SysError { call, object: String::new(), errno: Errno::last() }) } else { Ok(answer) }
+    if answer < 0 {
+        Err(SysError { call, object: String::new(), errno: Errno::last() })
+    } else {
+        Ok(answer)
+    }
 }
 
 /// Repeats a call that a signal interrupted.
@@ -125,6 +122,9 @@ mod tests {
             (libc::EACCES, "permission denied"),
             (libc::ENOTDIR, "not a directory"),
             (libc::EPERM, "operation not permitted"),
+            (libc::ELOOP, "too many levels of symbolic links"),
+            (libc::ENOEXEC, "exec format error"),
+            (libc::EINVAL, "invalid argument"),
         ] {
             assert_eq!(Errno(errno).to_string(), text);
         }
@@ -134,6 +134,9 @@ mod tests {
     #[test]
     fn the_object_is_named_once() {
         assert_eq!(SysError::new("mkdirat", libc::EEXIST).to_string(), "mkdirat: file exists");
-        assert_eq!(SysError::new("mkdirat", libc::EEXIST).on("/a").to_string(), "mkdirat /a: file exists");
+        assert_eq!(
+            SysError::new("mkdirat", libc::EEXIST).on("/a").to_string(),
+            "mkdirat /a: file exists"
+        );
     }
 }

@@ -64,7 +64,8 @@ pub fn execute_file(program: BorrowedFd<'_>, arguments: &Vector, environment: &V
 /// # Errors
 /// Those of stat(2), and `EACCES`.
 pub fn probe(path: &CStr) -> Result<(), SysError> {
-    let status = rustix::fs::stat(path).map_err(|errno| SysError::new("stat", errno.raw_os_error()))?;
+    let status =
+        rustix::fs::stat(path).map_err(|errno| SysError::new("stat", errno.raw_os_error()))?;
     let is_directory = status.st_mode & libc::S_IFMT == libc::S_IFDIR;
     if is_directory || status.st_mode & 0o111 == 0 {
         return Err(SysError::new("access", libc::EACCES));

@@ -37,13 +37,25 @@ pub fn duplicate_onto(from: BorrowedFd<'_>, to: RawFd) -> Result<(), SysError> {
     Ok(())
 }
 
+/// Moves a descriptor out of the way of the standard streams, if it lies among them.
+///
+/// # Errors
+/// `EMFILE`.
+pub fn above_standard_streams(file: OwnedFd) -> Result<OwnedFd, SysError> {
+    if file.as_raw_fd() > 2 {
+        return Ok(file);
+    }
+    rustix::io::fcntl_dupfd_cloexec(&file, 3).named("fcntl(F_DUPFD)")
+}
+
 /// Marks every descriptor from `first` upwards close-on-exec.
 ///
 /// # Errors
 /// `ENOSYS` or `EINVAL` before Linux 5.11.
 pub fn close_on_exec_from(first: u32) -> Result<(), SysError> {
     // SAFETY: with CLOSE_RANGE_CLOEXEC no descriptor is closed now; the flag takes effect at exec.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     check("close_range", answer).map(drop)
 }
 

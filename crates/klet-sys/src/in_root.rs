@@ -41,7 +41,8 @@ impl InRootPath {
                 name => parts.push(name),
             }
         }
-        let names = parts.iter().map(|name| CString::new(*name).ok()).collect::<Option<Vec<_>>>()?;
+        let names =
+            parts.iter().map(|name| CString::new(*name).ok()).collect::<Option<Vec<_>>>()?;
         let prefixes = (1..=parts.len())
             .map(|length| CString::new(parts[..length].join("/")).ok())
             .collect::<Option<Vec<_>>>()?;
@@ -107,11 +108,24 @@ impl InRootPath {
     ///
     /// # Errors
     /// As [`Self::directory`]; `EINVAL` for the root itself.
-    pub fn parent(&self, root: BorrowedFd<'_>, symlinks: Symlinks) -> Result<(OwnedFd, &CStr), SysError> {
-        let Some(name) = self.names.last() else { return Err(SysError::new("openat2", libc::EINVAL)) };
+    pub fn parent(
+        &self,
+        root: BorrowedFd<'_>,
+        symlinks: Symlinks,
+    ) -> Result<(OwnedFd, &CStr), SysError> {
+        let Some(name) = self.names.last() else {
+            return Err(SysError::new("openat2", libc::EINVAL));
+        };
         let depth = self.names.len() - 1;
-        self.make_directories(root, depth, symlinks)?;
-        Ok((open(root, self.prefix(depth), OFlags::PATH | OFlags::DIRECTORY, symlinks)?, name))
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let parent = match open(root, self.prefix(depth), flags, symlinks) {
+            Err(error) if error.errno.0 == libc::ENOENT => {
+                self.make_directories(root, depth, symlinks)?;
+                open(root, self.prefix(depth), flags, symlinks)?
+            }
+            other => other?,
+        };
+        Ok((parent, name))
     }
 
     fn prefix(&self, depth: usize) -> &CStr {
@@ -119,7 +133,12 @@ impl InRootPath {
     }
 
     /// Makes the first `depth` components that are missing, from the top.
-    fn make_directories(&self, root: BorrowedFd<'_>, depth: usize, symlinks: Symlinks) -> Result<(), SysError> {
+    fn make_directories(
+        &self,
+        root: BorrowedFd<'_>,
+        depth: usize,
+        symlinks: Symlinks,
+    ) -> Result<(), SysError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         for level in 1..=depth {
             match open(root, self.prefix(level), flags, symlinks) {
@@ -146,12 +165,18 @@ fn resolve(symlinks: Symlinks) -> ResolveFlags {
 ///
 /// # Errors
 /// Those of openat2(2).
-pub fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, symlinks: Symlinks) -> Result<OwnedFd, SysError> {
+pub fn open(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    symlinks: Symlinks,
+) -> Result<OwnedFd, SysError> {
     openat2(root, path, flags, Mode::empty(), resolve(symlinks))
 }
 
 fn create(root: BorrowedFd<'_>, path: &CStr, symlinks: Symlinks) -> Result<OwnedFd, SysError> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
+    // A dangling link as the last component is followed: the kernel keeps it inside the root.
+    let flags = OFlags::CREATE | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::RDONLY;
     openat2(root, path, flags, Mode::from_raw_mode(0o644), resolve(symlinks))
 }
 
@@ -159,7 +184,11 @@ fn create(root: BorrowedFd<'_>, path: &CStr, symlinks: Symlinks) -> Result<Owned
 ///
 /// # Errors
 /// Those of openat2(2); `EXDEV` for a way up, `ELOOP` for a symlink.
-pub fn open_beneath(directory: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, SysError> {
+pub fn open_beneath(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+) -> Result<OwnedFd, SysError> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     openat2(directory, path, flags, Mode::empty(), resolve)
 }
@@ -174,7 +203,8 @@ fn openat2(
     let mut attempts = 0;
     loop {
         let opened = retry(|| {
-            rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, mode, resolve).named("openat2")
+            rustix::fs::openat2(directory, path, flags | OFlags::CLOEXEC, mode, resolve)
+                .named("openat2")
         });
         match opened {
             Err(error) if error.errno.0 == libc::EAGAIN && attempts < ATTEMPTS => attempts += 1,

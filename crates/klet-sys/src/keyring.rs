@@ -9,6 +9,7 @@ use crate::error::{SysError, check};
 pub fn join_new_session() -> Result<(), SysError> {
     let anonymous: *const libc::c_char = std::ptr::null();
     // SAFETY: a null name asks for an anonymous keyring; nothing is read or written.
-    let answer = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
     check("keyctl(KEYCTL_JOIN_SESSION_KEYRING)", answer).map(drop)
 }

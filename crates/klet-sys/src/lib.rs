@@ -28,4 +28,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Errno, SysError};

@@ -21,7 +21,13 @@ pub fn get(resource: u32) -> Result<Limit, SysError> {
     let mut current = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: pid 0 is the caller; the result points at a live rlimit64, which is what the call fills.
     let answer = unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut current)
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            std::ptr::null::<libc::rlimit64>(),
+            &raw mut current,
+        )
     };
     check("prlimit", answer)?;
     Ok(Limit { resource, soft: current.rlim_cur, hard: current.rlim_max })
@@ -35,7 +41,8 @@ pub fn set(limit: Limit) -> Result<(), SysError> {
     let wanted = libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard };
     let none = std::ptr::null_mut::<libc::rlimit64>();
     // SAFETY: pid 0 is the caller; the new limit points at a live rlimit64 that the call only reads.
-    let answer = unsafe { libc::syscall(libc::SYS_prlimit64, 0, limit.resource, &raw const wanted, none) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_prlimit64, 0, limit.resource, &raw const wanted, none) };
     check("prlimit", answer).map(drop)
 }
 

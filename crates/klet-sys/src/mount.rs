@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
 
 use crate::error::{Named, SysError, check};
@@ -107,7 +108,11 @@ pub fn attach(mount: impl AsFd, place: impl AsFd) -> Result<(), SysError> {
 ///
 /// # Errors
 /// `EPERM` for attributes locked by another user namespace, `EINVAL` if the file is not a mount's root.
-pub fn set_attributes(mount: BorrowedFd<'_>, attributes: Attributes, recursive: bool) -> Result<(), SysError> {
+pub fn set_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: Attributes,
+    recursive: bool,
+) -> Result<(), SysError> {
     let attr = libc::mount_attr {
         attr_set: attributes.set,
         attr_clr: attributes.clear,

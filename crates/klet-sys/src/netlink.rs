@@ -129,7 +129,8 @@ impl Message {
     /// # Panics
     /// If `data` is longer than an attribute can be (65 531 bytes); callers bound what they send.
     pub fn put(&mut self, kind: u16, data: &[u8]) -> &mut Self {
-        let length = u16::try_from(ATTRIBUTE_HEADER + data.len()).expect("attribute is bounded by the caller");
+        let length = u16::try_from(ATTRIBUTE_HEADER + data.len())
+            .expect("attribute is bounded by the caller");
         self.bytes.extend_from_slice(&length.to_ne_bytes());
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
         self.raw(data)
@@ -160,7 +161,8 @@ impl Message {
         let start = self.bytes.len();
         self.put(kind | NESTED, &[]);
         fill(self);
-        let length = u16::try_from(self.bytes.len() - start).expect("attribute is bounded by the caller");
+        let length =
+            u16::try_from(self.bytes.len() - start).expect("attribute is bounded by the caller");
         self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
         self
     }
@@ -273,10 +275,15 @@ impl Socket {
             Protocol::Route => None,
             Protocol::Netfilter => Some(rustix::net::netlink::NETFILTER),
         };
-        let fd =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
-                .map_err(|e| socket_error("open", e))?;
-        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(|e| socket_error("bind", e))?;
+        let fd = rustix::net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            protocol,
+        )
+        .map_err(|e| socket_error("open", e))?;
+        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0))
+            .map_err(|e| socket_error("bind", e))?;
         Ok(Self::from_fd(fd))
     }
 
@@ -313,10 +320,13 @@ impl Socket {
             self.sequence = self.sequence.wrapping_add(1);
             bytes.extend(message.seal(self.sequence, flag::ACK));
         }
-        let mut results: Vec<_> = (0..count).map(|_| Err(Error::Protocol("no acknowledgement"))).collect();
+        let mut results: Vec<_> =
+            (0..count).map(|_| Err(Error::Protocol("no acknowledgement"))).collect();
         self.exchange(&bytes, |frame| {
             let index = frame.sequence.wrapping_sub(first) as usize;
-            if let (Some(slot), Some(outcome)) = (results.get_mut(index), frame.acknowledgement(index)) {
+            if let (Some(slot), Some(outcome)) =
+                (results.get_mut(index), frame.acknowledgement(index))
+            {
                 *slot = outcome;
             }
         })?;
@@ -372,7 +382,9 @@ impl Socket {
             }
             match frame.acknowledgement(0) {
                 Some(Err(error)) => failure = Some(error),
-                None if replies.len() >= DUMP_LIMIT => failure = Some(Error::Protocol("the dump is too long")),
+                None if replies.len() >= DUMP_LIMIT => {
+                    failure = Some(Error::Protocol("the dump is too long"))
+                }
                 None => replies.push(Reply { kind: frame.kind, payload: frame.payload.to_vec() }),
                 Some(Ok(())) => {}
             }
@@ -388,14 +400,18 @@ impl Socket {
     /// Send `bytes` and hand every frame of the answer to `take` until the queue is empty.
     fn exchange(&mut self, bytes: &[u8], mut take: impl FnMut(&Frame<'_>)) -> Result<(), Error> {
         let kernel = SocketAddrNetlink::new(0, 0);
-        let sent =
-            retry(|| rustix::net::sendto(&self.fd, bytes, SendFlags::empty(), &kernel)).map_err(|e| socket_error("send", e))?;
+        let sent = retry(|| rustix::net::sendto(&self.fd, bytes, SendFlags::empty(), &kernel))
+            .map_err(|e| socket_error("send", e))?;
         if sent != bytes.len() {
             return Err(Error::Protocol("the message was sent in part"));
         }
         loop {
             let received = retry(|| {
-                rustix::net::recvfrom(&self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT | RecvFlags::TRUNC)
+                rustix::net::recvfrom(
+                    &self.fd,
+                    &mut self.buffer[..],
+                    RecvFlags::DONTWAIT | RecvFlags::TRUNC,
+                )
             });
             let (length, from) = match received {
                 Ok((_, length, from)) => (length, from),
@@ -403,11 +419,14 @@ impl Socket {
                 Err(errno) => return Err(socket_error("receive", errno)),
             };
             // Only the kernel has port 0: whatever another process sends us is not an answer.
-            let from_kernel = from.and_then(|a| SocketAddrNetlink::try_from(a).ok()).is_some_and(|a| a.pid() == 0);
+            let from_kernel = from
+                .and_then(|a| SocketAddrNetlink::try_from(a).ok())
+                .is_some_and(|a| a.pid() == 0);
             if !from_kernel {
                 continue;
             }
-            let datagram = self.buffer.get(..length).ok_or(Error::Protocol("the answer is too long"))?;
+            let datagram =
+                self.buffer.get(..length).ok_or(Error::Protocol("the answer is too long"))?;
             Frame::each(datagram, &mut take)?;
         }
     }
@@ -424,10 +443,12 @@ struct Frame<'a> {
 impl<'a> Frame<'a> {
     fn each(mut rest: &'a [u8], take: &mut impl FnMut(&Frame<'a>)) -> Result<(), Error> {
         while !rest.is_empty() {
-            let header: &[u8; HEADER] = rest.first_chunk().ok_or(Error::Protocol("the answer is cut off"))?;
+            let header: &[u8; HEADER] =
+                rest.first_chunk().ok_or(Error::Protocol("the answer is cut off"))?;
             let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
             let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
-            let payload = rest.get(HEADER..length).ok_or(Error::Protocol("the answer is cut off"))?;
+            let payload =
+                rest.get(HEADER..length).ok_or(Error::Protocol("the answer is cut off"))?;
             let frame = Frame {
                 kind: u16::from_ne_bytes([k0, k1]),
                 flags: u16::from_ne_bytes([f0, f1]),
@@ -489,8 +510,9 @@ fn enable_option(fd: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of_val(&on)).expect("four fits");
     // SAFETY: the pointer and the size describe `on`, which lives until the call returns, and the
     // kernel only reads it; the descriptor is borrowed for the same time.
-    let result =
-        unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), size) };
+    let result = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), size)
+    };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -26,7 +26,8 @@ pub struct Device {
 /// Those of mknod(2).
 pub fn make_device(directory: BorrowedFd<'_>, name: &CStr, device: Device) -> Result<(), SysError> {
     let number = rustix::fs::makedev(device.major, device.minor);
-    rustix::fs::mknodat(directory, name, device.kind, Mode::from_raw_mode(device.mode), number).named("mknodat")
+    rustix::fs::mknodat(directory, name, device.kind, Mode::from_raw_mode(device.mode), number)
+        .named("mknodat")
 }
 
 /// Makes a directory.
@@ -49,7 +50,13 @@ pub fn make_symlink(target: &CStr, directory: BorrowedFd<'_>, name: &CStr) -> Re
 ///
 /// # Errors
 /// Those of fchownat(2).
-pub fn change_owner(directory: BorrowedFd<'_>, name: &CStr, user: u32, group: u32) -> Result<(), SysError> {
+pub fn change_owner(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    user: u32,
+    group: u32,
+) -> Result<(), SysError> {
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
-    rustix::fs::chownat(directory, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW).named("fchownat")
+    rustix::fs::chownat(directory, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+        .named("fchownat")
 }

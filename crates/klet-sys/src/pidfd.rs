@@ -36,7 +36,8 @@ pub fn open(pid: i32) -> Result<OwnedFd, SysError> {
 pub fn send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), SysError> {
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo asks the kernel to fill it as kill(2) does; the rest are plain numbers.
-    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
     check("pidfd_send_signal", answer).map(drop)
 }
 
@@ -54,7 +55,11 @@ pub fn try_wait(process: BorrowedFd<'_>, keep: bool) -> Result<Option<Exit>, Sys
 /// # Errors
 /// `ECHILD` if it is not a child of the caller or was reaped.
 pub fn wait(process: BorrowedFd<'_>) -> Result<Exit, SysError> {
-    wait_with(process, libc::WEXITED)?.ok_or(SysError { call: "waitid", object: String::new(), errno: Errno(libc::ECHILD) })
+    wait_with(process, libc::WEXITED)?.ok_or(SysError {
+        call: "waitid",
+        object: String::new(),
+        errno: Errno(libc::ECHILD),
+    })
 }
 
 fn wait_with(process: BorrowedFd<'_>, options: i32) -> Result<Option<Exit>, SysError> {
@@ -84,9 +89,11 @@ fn wait_with(process: BorrowedFd<'_>, options: i32) -> Result<Option<Exit>, SysE
 /// `ESRCH` if it was reaped; those of reading `/proc`.
 pub fn number(process: BorrowedFd<'_>) -> Result<i32, SysError> {
     let path = format!("/proc/self/fdinfo/{}", process.as_fd().as_raw_fd());
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| SysError::new("read", error.raw_os_error().unwrap_or(libc::EIO)).on(path))?;
-    let number = text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|n| n.trim().parse().ok());
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        SysError::new("read", error.raw_os_error().unwrap_or(libc::EIO)).on(path)
+    })?;
+    let number =
+        text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|n| n.trim().parse().ok());
     match number {
         Some(pid) if pid > 0 => Ok(pid),
         _ => Err(SysError::new("pidfd", libc::ESRCH)),
@@ -119,7 +126,10 @@ mod tests {
         assert_eq!(number(handle.as_fd()).unwrap(), child.id() as i32);
         assert_eq!(try_wait(handle.as_fd(), false).unwrap(), None);
         send_signal(handle.as_fd(), libc::SIGKILL).unwrap();
-        assert_eq!(wait(handle.as_fd()).unwrap(), Exit::Signal { signal: libc::SIGKILL, core: false });
+        assert_eq!(
+            wait(handle.as_fd()).unwrap(),
+            Exit::Signal { signal: libc::SIGKILL, core: false }
+        );
     }
 
     #[test]

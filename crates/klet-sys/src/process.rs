@@ -116,7 +116,8 @@ pub fn set_dumpable(dumpable: bool) -> Result<(), SysError> {
 /// # Errors
 /// None in practice.
 pub fn become_subreaper() -> Result<(), SysError> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).named("prctl(PR_SET_CHILD_SUBREAPER)")
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .named("prctl(PR_SET_CHILD_SUBREAPER)")
 }
 
 /// Sets the host name of the calling process's UTS namespace.

@@ -13,7 +13,8 @@ use crate::error::{Named, SysError};
 /// None in practice.
 pub fn block_all() -> Result<SigSet, SysError> {
     let mut former = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut former)).named("sigprocmask")?;
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut former))
+        .named("sigprocmask")?;
     Ok(former)
 }
 
@@ -30,9 +31,22 @@ pub fn restore(mask: &SigSet) -> Result<(), SysError> {
 /// # Errors
 /// None in practice.
 pub fn reset_for_exec() -> Result<(), SysError> {
+    // A kernel sigaction of zeroes is SIG_DFL without flags on every architecture (at most 32 bytes).
+    // The C library would refuse its own two signals, which a caller may have ignored all the same.
+    let default_action = [0u64; 4];
+    let none = std::ptr::null_mut::<u64>();
     for number in 1..=64 {
-        // SAFETY: SIG_DFL runs no code of ours. SIGKILL, SIGSTOP and the C library's own two are refused, harmlessly.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: the action is a live, long enough kernel sigaction that is only read; SIG_DFL runs
+        // no code of ours. SIGKILL and SIGSTOP are refused, harmlessly.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default_action.as_ptr(),
+                none,
+                size_of::<u64>(),
+            )
+        };
     }
     restore(&SigSet::empty())
 }
@@ -43,7 +57,8 @@ pub fn reset_for_exec() -> Result<(), SysError> {
 /// `EMFILE`, `ENFILE`.
 pub fn descriptor(signals: &[Signal]) -> Result<OwnedFd, SysError> {
     let set: SigSet = signals.iter().copied().collect();
-    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).named("signalfd")?;
+    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .named("signalfd")?;
     Ok(signals.into())
 }
 
@@ -68,7 +83,8 @@ mod tests {
         let descriptor = descriptor(&[Signal::SIGUSR1]).unwrap();
         let mut info = [0u8; 128];
         assert_eq!(crate::fd::read(&descriptor, &mut info).unwrap_err().errno.0, libc::EAGAIN);
-        nix::sys::pthread::pthread_kill(nix::sys::pthread::pthread_self(), Signal::SIGUSR1).unwrap();
+        nix::sys::pthread::pthread_kill(nix::sys::pthread::pthread_self(), Signal::SIGUSR1)
+            .unwrap();
         assert_eq!(crate::fd::read(&descriptor, &mut info).unwrap(), 128);
         assert_eq!(i32::from(info[0]), libc::SIGUSR1);
         restore(&former).unwrap();

@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 use crate::error::{Named, SysError, retry};
@@ -38,7 +38,11 @@ pub struct Received {
 ///
 /// # Errors
 /// `EPIPE` (no signal), `EAGAIN`, `EMSGSIZE`; `EINVAL` for more than [`MAX_DESCRIPTORS`].
-pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, SysError> {
+pub fn send(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<usize, SysError> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if descriptors.len() > MAX_DESCRIPTORS
@@ -47,7 +51,10 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
         return Err(SysError::new("sendmsg", libc::EINVAL));
     }
     let socket = socket.as_fd();
-    retry(|| rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).named("sendmsg"))
+    retry(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+            .named("sendmsg")
+    })
 }
 
 /// Receives one message into `buffer`.
@@ -79,8 +86,9 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Received, SysErro
 /// # Errors
 /// `ENOTSOCK`, `ENOPROTOOPT`.
 pub fn peer(socket: impl AsFd) -> Result<Peer, SysError> {
-    let credentials = nix::sys::socket::getsockopt(&socket.as_fd(), nix::sys::socket::sockopt::PeerCredentials)
-        .named("getsockopt(SO_PEERCRED)")?;
+    let credentials =
+        nix::sys::socket::getsockopt(&socket.as_fd(), nix::sys::socket::sockopt::PeerCredentials)
+            .named("getsockopt(SO_PEERCRED)")?;
     Ok(Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() })
 }
 

@@ -55,13 +55,19 @@ pub fn spawn(program: &Program<'_>) -> Result<Spawned, SysError> {
     }
     signal::restore(&mask)?;
     drop(writer);
-    let Cloned::Parent { pid, pidfd } = cloned? else { return Err(SysError::new("clone3", libc::EINVAL)) };
+    let Cloned::Parent { pid, pidfd } = cloned? else {
+        return Err(SysError::new("clone3", libc::EINVAL));
+    };
     let mut errno = [0; 4];
     if fd::read(&reader, &mut errno)? == 0 {
         return Ok(Spawned { pid, pidfd });
     }
     pidfd::wait(pidfd.as_fd())?;
-    Err(SysError { call: "execveat", object: String::new(), errno: Errno(i32::from_ne_bytes(errno)) })
+    Err(SysError {
+        call: "execveat",
+        object: String::new(),
+        errno: Errno(i32::from_ne_bytes(errno)),
+    })
 }
 
 /// The child's part; returns only a failure.

@@ -1,2 +1,195 @@
-//! placeholder main
-fn main() {}
+//! `kletd`: runs Kubernetes pods on this machine.
+//!
+//! This file only wires the parts together; `docs/architecture.md` says where each thing lives.
+#![forbid(unsafe_code)]
+
+mod api;
+mod config;
+mod events;
+mod files;
+mod http;
+mod machine;
+mod node;
+mod node_object;
+mod pod;
+mod prober;
+mod shim;
+mod timeline;
+mod wait;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use klet_apiserver::{ApiServer, Registry};
+use klet_cgroup::Cgroups;
+use klet_image::ImageStore;
+use klet_net::{NetConfig, Network};
+use klet_pod::NodeFacts;
+use klet_store::{OpenError, Store};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+use api::Backend;
+use config::{Config, Flags};
+use node::{Node, NodeRef};
+use pod::dispatch::{self, Workers};
+
+/// How often old events are removed.
+const EVENT_EXPIRY: Duration = Duration::from_secs(600);
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("kletd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> anyhow::Result<()> {
+    let config = Config::load(flags)?;
+    start_logging(config.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+fn start_logging(level: tracing::Level) {
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    tracing_subscriber::registry().with(format).with(Targets::new().with_default(level)).init();
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("kletd must run as root: it makes namespaces, mounts and cgroups");
+    }
+    for directory in [&config.root, &config.run] {
+        make_private(directory)?;
+    }
+    let store = open_store(&config)?;
+    let node = make_node(config, &store)?;
+    node.registry.ensure_defaults().await.context("cannot create the first namespaces")?;
+    node_object::publish(&node).await.context("cannot publish the node object")?;
+    let workers = Workers::default();
+    let backend = Arc::new(Backend { node: node.clone(), workers: workers.clone() });
+    let server = ApiServer::new(klet_apiserver::Config {
+        store,
+        node_name: node.config.node_name.clone(),
+        node: backend.clone(),
+        admission: Arc::new(api::admission::OneNode { name: node.config.node_name.clone() }),
+        extension: Some(backend),
+    });
+    let listener = listen(&node.config.socket)?;
+    tokio::spawn(dispatch::run(node.clone(), workers));
+    tokio::spawn(expire_events(node.clone()));
+    tracing::info!(socket = %node.config.socket.display(), node = node.config.node_name, "ready");
+    // Not being under systemd is fine.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    klet_apiserver::serve_unix(listener, server, terminated()?).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = std::fs::remove_file(&node.config.socket);
+    tracing::info!("stopped; pods go on running");
+    Ok(())
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let path = config.root.join("store");
+    match Store::open(&path, klet_store::Options::default()) {
+        Ok(store) => Ok(store),
+        Err(error @ OpenError::Damaged { .. }) => {
+            let aside = Store::set_aside(&path).context("the object store is damaged and cannot be set aside")?;
+            tracing::error!("{error}; it was moved to {} and an empty store takes its place", aside.display());
+            Store::open(&path, klet_store::Options::default()).context("cannot open a new object store")
+        }
+        Err(error) => Err(error).context("cannot open the object store"),
+    }
+}
+
+fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
+    let cgroups = Cgroups::detect().context("cannot find the control groups")?;
+    let pod_cidr = config
+        .pod_cidr
+        .parse()
+        .with_context(|| format!("--pod-cidr {:?} is not an IPv4 range", config.pod_cidr))?;
+    let network = NetConfig {
+        bridge: config.bridge.clone(),
+        pod_cidr,
+        ..NetConfig::new(config.root.join("net"))
+    };
+    let gateway = network.gateway();
+    let registry = Registry::new(store.clone());
+    let machine = machine::look();
+    let launcher =
+        shim::Launcher::new(config.run.clone(), config.cgroup_parent.clone(), cgroups.clone())?;
+    Ok(Arc::new(Node {
+        images: ImageStore::open(&config.root).context("cannot open the image store")?,
+        network: Network::open(network).context("cannot set up the pod network")?,
+        events: events::Recorder::start(registry.clone(), &config.node_name),
+        timelines: timeline::Timelines::default(),
+        facts: NodeFacts { name: config.node_name.clone(), host_ips: machine::host_ips(gateway) },
+        allocatable: machine::allocatable(&machine),
+        adopting: !pod::orphans::names(&config.run.join("pods")).is_empty(),
+        started: Instant::now(),
+        machine,
+        registry,
+        cgroups,
+        launcher,
+        config,
+    }))
+}
+
+fn make_private(directory: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("cannot prepare the directory {}", directory.display()))
+}
+
+/// The API socket: only root may connect. A stale one is replaced; the store's lock has made sure
+/// that no other daemon answers on it.
+fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+    let prepare = || -> std::io::Result<UnixListener> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    };
+    prepare().with_context(|| format!("cannot listen on {}", path.display()))
+}
+
+fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn expire_events(node: NodeRef) {
+    let mut ticks = tokio::time::interval(EVENT_EXPIRY);
+    loop {
+        ticks.tick().await;
+        events::expire(&node.registry).await;
+    }
+}

@@ -35,6 +35,8 @@ pub struct Node {
     pub allocatable: BTreeMap<String, String>,
     /// When this daemon started.
     pub started: Instant,
+    /// Pods ran already when this daemon started: it is a restart, not the first start.
+    pub adopting: bool,
 }
 
 /// The node, shared.

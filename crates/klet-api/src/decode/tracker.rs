@@ -197,7 +197,8 @@ impl Tracker {
         } else {
             format!("struct field {owner}.{bare}")
         };
-        let text = format!("json: cannot unmarshal {go_found} into Go {place} of type {}", want.go_type());
+        let text =
+            format!("json: cannot unmarshal {go_found} into Go {place} of type {}", want.go_type());
         DecodeError { path, expected: want.words().into(), found, text }
     }
 

@@ -1,13 +1,12 @@
 //! A `Deserializer` around another one that keeps the [`Tracker`] informed.
 
-use serde::de::value::{BorrowedStrDeserializer, MapDeserializer, StringDeserializer};
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::value::{MapDeserializer, StringDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 
-use super::tracker::{Step, Tracker, Want};
+use super::access::{Fields, Items};
+use super::amount::QuantitySeed;
+use super::tracker::{Tracker, Want};
 use crate::field::go_quote;
-use crate::quantity::Quantity;
 
 /// The wrapped deserializer.
 pub(super) struct Tracked<'t, D> {
@@ -64,23 +63,40 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Tracked<'_, D> {
         self.inner.deserialize_option(Self::seer(visitor, Want::Any, self.tracker))
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
         if name == "Quantity" {
-            let quantity = QuantitySeed { tracker: self.tracker }.deserialize(self.inner)?;
+            let quantity = QuantitySeed.deserialize(self.inner)?;
             return visitor.visit_newtype_struct(StringDeserializer::new(quantity));
         }
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, D::Error> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
         self.deserialize_seq(visitor)
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, _: usize, visitor: V) -> Result<V::Value, D::Error> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
         self.deserialize_seq(visitor)
     }
 
@@ -90,7 +106,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Tracked<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let seer = Seer { visitor, want: Want::Struct(name), fields: Some(fields), tracker: self.tracker };
+        let seer =
+            Seer { visitor, want: Want::Struct(name), fields: Some(fields), tracker: self.tracker };
         self.inner.deserialize_any(seer)
     }
 
@@ -172,7 +189,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Seer<'_, V> {
 
     fn visit_bool<E: Error>(self, v: bool) -> Result<V::Value, E> {
         let accepted = matches!(self.want, Want::Any | Want::Bool);
-        self.scalar(accepted, || ("bool".into(), format!("the boolean {v}")), |inner| inner.visit_bool(v))
+        self.scalar(
+            accepted,
+            || ("bool".into(), format!("the boolean {v}")),
+            |inner| inner.visit_bool(v),
+        )
     }
 
     fn visit_i64<E: Error>(self, v: i64) -> Result<V::Value, E> {
@@ -238,7 +259,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Seer<'_, V> {
         if !matches!(self.want, Want::Any | Want::Seq) {
             return Err(self.wrong("array", "a list"));
         }
-        self.visitor.visit_seq(Items { inner, index: 0, tracker: self.tracker })
+        self.visitor.visit_seq(Items::new(inner, self.tracker))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
@@ -257,162 +278,5 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Seer<'_, V> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         self.visitor.visit_enum(inner)
-    }
-}
-
-/// List items with their positions.
-struct Items<'t, A> {
-    inner: A,
-    index: usize,
-    tracker: &'t mut Tracker,
-}
-
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
-    type Error = A::Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
-        self.tracker.path.push(Step::Index(self.index));
-        let item = self.inner.next_element_seed(Within { seed, tracker: self.tracker })?;
-        self.tracker.path.pop();
-        self.index += 1;
-        Ok(item)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
-    }
-}
-
-/// Fields of a struct or map, watched for unknown names and repetitions.
-struct Fields<'t, A> {
-    inner: A,
-    known: Option<&'static [&'static str]>,
-    seen: Vec<Box<str>>,
-    key: Option<Box<str>>,
-    tracker: &'t mut Tracker,
-}
-
-/// Above this many keys a map's duplicates are no longer searched one by one.
-const MAX_SEARCHED: usize = 256;
-
-impl<'t, A> Fields<'t, A> {
-    fn new(inner: A, known: Option<&'static [&'static str]>, tracker: &'t mut Tracker) -> Self {
-        Self { inner, known, seen: Vec::new(), key: None, tracker }
-    }
-
-    fn note(&mut self, key: &str) {
-        if self.seen.len() < MAX_SEARCHED {
-            if self.seen.iter().any(|k| **k == *key) {
-                self.tracker.duplicate(key);
-            } else {
-                self.seen.push(key.into());
-            }
-        }
-        if let Some(known) = self.known
-            && !known.contains(&key)
-        {
-            self.tracker.unknown(key, known);
-        }
-        self.key = Some(key.into());
-    }
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, A> {
-    type Error = A::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        let Some(key) = self.inner.next_key::<std::borrow::Cow<'de, str>>()? else { return Ok(None) };
-        self.note(&key);
-        match key {
-            std::borrow::Cow::Borrowed(key) => seed.deserialize(BorrowedStrDeserializer::new(key)),
-            std::borrow::Cow::Owned(key) => seed.deserialize(key.into_deserializer()),
-        }
-        .map(Some)
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
-        self.tracker.path.push(Step::Key(self.key.take().unwrap_or_default()));
-        let value = self.inner.next_value_seed(Within { seed, tracker: self.tracker })?;
-        self.tracker.path.pop();
-        Ok(value)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
-    }
-}
-
-/// A seed whose value is decoded under the tracker.
-struct Within<'t, S> {
-    seed: S,
-    tracker: &'t mut Tracker,
-}
-
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Within<'_, S> {
-    type Value = S::Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let Within { seed, tracker } = self;
-        let result = seed.deserialize(Tracked::new(inner, tracker));
-        if result.is_err() {
-            tracker.fail();
-        }
-        result
-    }
-}
-
-/// Reads a quantity (text or number) and returns its canonical text.
-struct QuantitySeed<'t> {
-    tracker: &'t mut Tracker,
-}
-
-impl<'de> DeserializeSeed<'de> for QuantitySeed<'_> {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<String, D::Error> {
-        inner.deserialize_any(self)
-    }
-}
-
-impl QuantitySeed<'_> {
-    fn parse<E: Error>(text: &str) -> Result<String, E> {
-        Quantity::parse(text).map(|q| q.canonical()).map_err(E::custom)
-    }
-}
-
-impl<'de> Visitor<'de> for QuantitySeed<'_> {
-    type Value = String;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a quantity")
-    }
-
-    fn visit_str<E: Error>(self, v: &str) -> Result<String, E> {
-        Self::parse(v)
-    }
-
-    fn visit_i64<E: Error>(self, v: i64) -> Result<String, E> {
-        Self::parse(&v.to_string())
-    }
-
-    fn visit_u64<E: Error>(self, v: u64) -> Result<String, E> {
-        Self::parse(&v.to_string())
-    }
-
-    fn visit_f64<E: Error>(self, v: f64) -> Result<String, E> {
-        Self::parse(&v.to_string())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<String, E> {
-        Ok(String::from("0"))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<String, E> {
-        Err(E::custom(crate::quantity::QuantityError::Format))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<String, A::Error> {
-        self.tracker.fail();
-        Err(A::Error::custom(crate::quantity::QuantityError::Format))
     }
 }

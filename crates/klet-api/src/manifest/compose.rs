@@ -12,8 +12,11 @@ use super::scalar;
 
 /// Deepest nesting accepted; real objects stay below 30.
 const MAX_DEPTH: usize = 100;
-/// Most values that aliases may add to a text.
-const ALIAS_BUDGET: usize = 100_000;
+/// Most memory, in bytes, that anchors and aliases may add to a text.
+const ALIAS_BUDGET: usize = 64 * 1024 * 1024;
+/// What a value, with its position, takes beside its text; a rough upper figure.
+const VALUE_COST: usize = 200;
+const EXCESSIVE: &str = "the document contains excessive aliasing";
 /// Most fields of one mapping whose duplicates are searched by walking.
 const SMALL_MAP: usize = 16;
 
@@ -21,7 +24,8 @@ const SMALL_MAP: usize = 16;
 pub(super) fn documents(text: &str, file: &Arc<str>) -> Result<Vec<(Value, Place)>, ManifestError> {
     let options = granit_parser::options! { emit_comments: false };
     let parser = Parser::new_from_str_with_options(text, options);
-    let mut composer = Composer { parser, text, file, anchors: HashMap::new(), budget: ALIAS_BUDGET };
+    let mut composer =
+        Composer { parser, text, file, anchors: HashMap::new(), budget: ALIAS_BUDGET };
     let mut documents = Vec::new();
     loop {
         let (event, _) = composer.next()?;
@@ -38,12 +42,24 @@ pub(super) fn documents(text: &str, file: &Arc<str>) -> Result<Vec<(Value, Place
     }
 }
 
+/// The parser's complaint, in plainer words where its own speak of the grammar.
+fn plainly(info: &str) -> &str {
+    match info {
+        "simple key expected ':'" => "expected 'name: value', found no ':' on this line",
+        "mapping values are not allowed in this context" => {
+            "unexpected ':' (check this line's indentation, and the ':' of the line before)"
+        }
+        "unclosed quote" => "this quote is never closed",
+        other => other,
+    }
+}
+
 /// A composed value.
 #[derive(Clone)]
 struct Node {
     value: Value,
     place: Place,
-    /// Values inside, itself included: what an alias to it costs.
+    /// Bytes of memory, roughly: what a copy costs.
     size: usize,
     depth: usize,
 }
@@ -81,7 +97,7 @@ impl<'t> Composer<'t> {
             let message = String::from("YAML does not allow tabs for indentation: use spaces");
             return ManifestError::syntax(self.file, mark, message);
         } else {
-            format!("not valid YAML: {}", error.info())
+            format!("not valid YAML: {}", plainly(&error.info()))
         };
         ManifestError::syntax(self.file, mark, message)
     }
@@ -102,6 +118,8 @@ impl<'t> Composer<'t> {
             _ => return Err(self.error(mark, "expected a value")),
         };
         if anchor != 0 {
+            let rest = self.budget.checked_sub(node.size);
+            self.budget = rest.ok_or_else(|| self.error(mark, EXCESSIVE))?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -112,7 +130,7 @@ impl<'t> Composer<'t> {
             return Err(self.error(mark, "an anchor may not contain an alias to itself"));
         };
         if target.size > self.budget || depth + target.depth > MAX_DEPTH {
-            return Err(self.error(mark, "the document contains excessive aliasing"));
+            return Err(self.error(mark, EXCESSIVE));
         }
         let mut node = target.clone();
         self.budget -= node.size;
@@ -120,10 +138,16 @@ impl<'t> Composer<'t> {
         Ok(node)
     }
 
-    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, mark: Mark) -> Result<Value, ManifestError> {
+    fn scalar(
+        &self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<&Tag>,
+        mark: Mark,
+    ) -> Result<Value, ManifestError> {
         let unusable = || self.error(mark, format!("{text} is not a number an object can hold"));
-        let core = tag.and_then(Tag::core_suffix);
-        match (core, style) {
+        let core = tag.and_then(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:"));
+        match (core.as_deref(), style) {
             (Some("binary"), _) => self.binary(text, mark),
             (Some("str"), _) => Ok(text.into()),
             (Some(kind @ ("int" | "float" | "bool" | "null")), _) => {
@@ -135,9 +159,15 @@ impl<'t> Composer<'t> {
                     _ => value.is_null(),
                 };
                 let found = scalar::describe(&value);
-                if fits { Ok(value) } else { Err(self.error(mark, format!("expected !!{kind}, found {found}"))) }
+                if fits {
+                    Ok(value)
+                } else {
+                    Err(self.error(mark, format!("expected !!{kind}, found {found}")))
+                }
             }
-            (None, ScalarStyle::Plain) if tag.is_none() => scalar::resolve(text).ok_or_else(unusable),
+            (None, ScalarStyle::Plain) if tag.is_none() => {
+                scalar::resolve(text).ok_or_else(unusable)
+            }
             _ => Ok(text.into()),
         }
     }
@@ -148,13 +178,15 @@ impl<'t> Composer<'t> {
         let packed: String = text.split_whitespace().collect();
         let bytes = base64::engine::general_purpose::STANDARD.decode(packed);
         let decoded = bytes.ok().and_then(|b| String::from_utf8(b).ok());
-        decoded.map(Value::from).ok_or_else(|| self.error(mark, "!!binary must hold base64 of UTF-8 text"))
+        decoded
+            .map(Value::from)
+            .ok_or_else(|| self.error(mark, "!!binary must hold base64 of UTF-8 text"))
     }
 
     fn sequence(&mut self, mark: Mark, depth: usize) -> Result<Node, ManifestError> {
         let mut values = Vec::new();
         let mut places = Vec::new();
-        let (mut size, mut inner) = (1, 0);
+        let (mut size, mut inner) = (VALUE_COST, 0);
         loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
@@ -172,25 +204,27 @@ impl<'t> Composer<'t> {
     fn mapping(&mut self, mark: Mark, depth: usize) -> Result<Node, ManifestError> {
         let mut fields = Fields::default();
         let mut merges: Vec<(Node, Mark)> = Vec::new();
-        let (mut size, mut inner) = (1, 0);
+        let (mut size, mut inner) = (VALUE_COST, 0);
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
                 break;
             }
             let key_mark = mark_of(&span);
-            let merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
+            let merge =
+                matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
             let key = self.key(event, span, depth)?;
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
-            size += node.size;
+            size += node.size + key.len() + VALUE_COST;
             inner = inner.max(node.depth);
             if merge {
                 merges.push((node, key_mark));
                 continue;
             }
             if let Some(first) = fields.position(&key) {
-                let first = first.map_or_else(String::new, |m| format!(" (first at line {})", m.line));
+                let first =
+                    first.map_or_else(String::new, |m| format!(" (first at line {})", m.line));
                 let quoted = crate::field::go_quote(&key);
                 return Err(self.error(key_mark, format!("duplicate key {quoted}{first}")));
             }
@@ -227,7 +261,8 @@ impl<'t> Composer<'t> {
             }
             (Value::Array(values), Children::Seq(places)) => {
                 for (value, place) in values.into_iter().zip(places) {
-                    let (Value::Object(values), Children::Map(entries)) = (value, place.children) else {
+                    let (Value::Object(values), Children::Map(entries)) = (value, place.children)
+                    else {
                         return Err(wrong());
                     };
                     fields.merge(values, entries);
@@ -241,7 +276,8 @@ impl<'t> Composer<'t> {
 
 impl Node {
     fn leaf(value: Value, mark: Mark) -> Self {
-        Self { value, place: Place { mark: Some(mark), children: Children::None }, size: 1, depth: 1 }
+        let size = VALUE_COST + value.as_str().map_or(0, str::len);
+        Self { value, place: Place { mark: Some(mark), children: Children::None }, size, depth: 1 }
     }
 }
 

@@ -92,15 +92,16 @@ fn window(text: &str, line: usize) -> (usize, &str, usize) {
 /// The mark's byte range within the window, cut at the end of its line and never empty if there
 /// is a character to point at.
 fn span_within(window: &str, offset: usize, mark: Mark) -> std::ops::Range<usize> {
-    let start = if mark.end > mark.start {
-        mark.start.saturating_sub(offset)
-    } else {
-        point(window, mark)
-    };
+    let start =
+        if mark.end > mark.start { mark.start.saturating_sub(offset) } else { point(window, mark) };
     let start = floor_boundary(window, start);
     let line_end = window[start..].find('\n').map_or(window.len(), |n| start + n);
     let end = mark.end.saturating_sub(offset).clamp(start, line_end);
-    let end = if end == start { window[start..line_end].chars().next().map_or(end, |c| start + c.len_utf8()) } else { end };
+    let end = if end == start {
+        window[start..line_end].chars().next().map_or(end, |c| start + c.len_utf8())
+    } else {
+        end
+    };
     start..floor_boundary(window, end).max(start)
 }
 
@@ -109,7 +110,8 @@ fn point(window: &str, mark: Mark) -> usize {
     let above = mark.line.saturating_sub(1).min(CONTEXT_LINES);
     let line_start: usize = window.split_inclusive('\n').take(above).map(str::len).sum();
     let line = window[line_start..].split('\n').next().unwrap_or_default();
-    let within = line.char_indices().nth(mark.column.saturating_sub(1)).map_or(line.len(), |(i, _)| i);
+    let within =
+        line.char_indices().nth(mark.column.saturating_sub(1)).map_or(line.len(), |(i, _)| i);
     line_start + within
 }
 

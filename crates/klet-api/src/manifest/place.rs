@@ -48,7 +48,9 @@ impl Place {
     /// The positions of the items of the list at field `name`; endless, so that it can be zipped.
     pub(super) fn into_items(self, name: &str) -> impl Iterator<Item = Place> {
         let list = match self.children {
-            Children::Map(entries) => entries.into_iter().find(|e| e.key == name).map(|e| e.value.children),
+            Children::Map(entries) => {
+                entries.into_iter().find(|e| e.key == name).map(|e| e.value.children)
+            }
             Children::None | Children::Seq(_) => None,
         };
         let places = match list {

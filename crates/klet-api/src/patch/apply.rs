@@ -194,8 +194,7 @@ fn set_order(
     patch: &Object,
     shape: Shape,
 ) -> Result<(), PatchError> {
-    let bad =
-        |why| PatchError::BadDirective { directive: SET_ORDER, field: name.to_owned(), why };
+    let bad = |why| PatchError::BadDirective { directive: SET_ORDER, field: name.to_owned(), why };
     let order = order.as_array().ok_or_else(|| bad("it must be a list"))?;
     let Some(Value::Array(list)) = merged.get_mut(name) else { return Ok(()) };
     let empty = Vec::new();

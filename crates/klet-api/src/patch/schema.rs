@@ -56,7 +56,11 @@ pub(super) struct Field {
 pub(super) fn root(kind: &str) -> Shape {
     match kind {
         "Pod" | "PodTemplate" => Shape::Pod,
-        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job"
+        "Deployment"
+        | "ReplicaSet"
+        | "DaemonSet"
+        | "StatefulSet"
+        | "Job"
         | "ReplicationController" => Shape::Workload,
         "CronJob" => Shape::CronJob,
         "Service" => Shape::Service,
@@ -119,9 +123,7 @@ impl Shape {
 fn pod_spec_field(name: &str) -> Field {
     match name {
         "containers" | "initContainers" | "ephemeralContainers" => keyed(Shape::Container, "name"),
-        "volumes" | "resourceClaims" => {
-            Field { retain_keys: true, ..keyed(Shape::Plain, "name") }
-        }
+        "volumes" | "resourceClaims" => Field { retain_keys: true, ..keyed(Shape::Plain, "name") },
         "imagePullSecrets" | "schedulingGates" => keyed(Shape::Plain, "name"),
         "hostAliases" => keyed(Shape::Plain, "ip"),
         "topologySpreadConstraints" => keyed(Shape::Plain, "topologyKey"),

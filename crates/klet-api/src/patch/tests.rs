@@ -250,9 +250,7 @@ fn a_two_way_patch_turns_the_one_into_the_other() {
 
 #[test]
 fn a_template_inside_a_workload_merges_like_a_pod() {
-    let template = |image: &str| {
-        json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}})
-    };
+    let template = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}});
     let live = json!({"spec": {"replicas": 2, "template": {"spec": {
         "containers": [{"name": "a", "image": "x", "tty": true}]}}}});
     let merged = strategic_merge(&live, &template("y"), "Deployment").unwrap();

@@ -89,7 +89,8 @@ impl FieldSelector {
     /// # Errors
     /// [`SelectorError::Unsupported`] with the first such field.
     pub fn check(&self, resource: &str) -> Result<(), SelectorError> {
-        let own = FIELDS.iter().find(|(name, _)| *name == resource).map_or(&[][..], |(_, fields)| fields);
+        let own =
+            FIELDS.iter().find(|(name, _)| *name == resource).map_or(&[][..], |(_, fields)| fields);
         let known = |field: &str| COMMON.contains(&field) || own.contains(&field);
         match self.terms.iter().find(|t| !known(&t.field)) {
             Some(term) => Err(SelectorError::Unsupported(term.field.clone())),

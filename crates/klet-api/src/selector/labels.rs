@@ -210,7 +210,9 @@ impl<'a> Lexer<'a> {
                 return (token, rest);
             }
         }
-        let end = text.find(|c: char| c.is_ascii_whitespace() || "=!(),><".contains(c)).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| c.is_ascii_whitespace() || "=!(),><".contains(c))
+            .unwrap_or(text.len());
         (Token::Word(&text[..end]), &text[end..])
     }
 }
@@ -246,7 +248,11 @@ fn requirement(lexer: &mut Lexer<'_>) -> Result<Requirement, SelectorError> {
     }
 }
 
-fn single(lexer: &mut Lexer<'_>, key: &str, operator: Operator) -> Result<Requirement, SelectorError> {
+fn single(
+    lexer: &mut Lexer<'_>,
+    key: &str,
+    operator: Operator,
+) -> Result<Requirement, SelectorError> {
     lexer.next();
     let value = match lexer.peek() {
         Token::End | Token::Comma => String::new(),

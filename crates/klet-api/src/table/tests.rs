@@ -80,9 +80,7 @@ fn status_heeds_reasons_conditions_and_deletion() {
         let changed = crate::patch::merge_patch(base, &change);
         assert_eq!(pod_status(&changed), want);
     }
-    let condition = |kind: &str, status: &str, reason: &str| {
-        json!({"status": {"conditions": [{"type": kind, "status": status, "reason": reason}]}})
-    };
+    let condition = |kind: &str, status: &str, reason: &str| json!({"status": {"conditions": [{"type": kind, "status": status, "reason": reason}]}});
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}});
     let up = pod("Running", &[], &[running()]);
     let mixed = pod("Running", &[], &[terminated(0, "Completed"), running()]);
@@ -162,8 +160,16 @@ fn the_wide_cells_of_a_pod_are_filled_or_none() {
 #[test]
 fn every_row_has_a_cell_for_each_column() {
     let kinds = [
-        "Pod", "Node", "Event", "ConfigMap", "Secret", "Namespace", "Service", "Deployment",
-        "ReplicaSet", "Unheard",
+        "Pod",
+        "Node",
+        "Event",
+        "ConfigMap",
+        "Secret",
+        "Namespace",
+        "Service",
+        "Deployment",
+        "ReplicaSet",
+        "Unheard",
     ];
     for kind in kinds {
         assert_eq!(row(kind, &json!({}), now()).cells.len(), columns(kind).len(), "{kind}");
@@ -189,7 +195,11 @@ fn the_other_kinds_print_their_columns() {
         json!({"metadata": meta, "type": "Opaque", "data": {"a": ""}}),
         "NAME   TYPE     DATA   AGE\nx      Opaque   1      60s\n",
     );
-    check_table("Namespace", json!({"metadata": meta}), "NAME   STATUS   AGE\nx      Active   60s\n");
+    check_table(
+        "Namespace",
+        json!({"metadata": meta}),
+        "NAME   STATUS   AGE\nx      Active   60s\n",
+    );
     check_table(
         "Node",
         json!({"metadata": meta, "spec": {"unschedulable": true}, "status": {
@@ -212,8 +222,10 @@ fn the_other_kinds_print_their_columns() {
 fn a_printer_remembers_widths_and_escapes() {
     let line = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
     let mut printer = Printer::new();
-    assert_eq!(printer.lines(&[line(&["NAME", "A"]), line(&["long-name", "b"])]),
-        "NAME        A\nlong-name   b\n");
+    assert_eq!(
+        printer.lines(&[line(&["NAME", "A"]), line(&["long-name", "b"])]),
+        "NAME        A\nlong-name   b\n"
+    );
     assert_eq!(printer.lines(&[line(&["x", "c"])]), "x           c\n");
     assert_eq!(escape("\x1b[31mred\tx\x07"), "^[[31mred^Ix^G");
     assert_eq!(escape("one\r\ntwo"), "one...");

@@ -34,6 +34,9 @@ fn a_record_looks_like_this() {
     assert_eq!(cut(&[b"hello\n"]), expected);
 }
 
+/// Chunks as they were read, and the records (partial, payload) they become.
+type Case<'a> = (&'a [&'a [u8]], Vec<(bool, Vec<u8>)>);
+
 #[test]
 fn cuts() {
     let long = vec![b'x'; MAX_LOG_LINE_BYTES];
@@ -42,7 +45,7 @@ fn cuts() {
     let partial = |bytes: &[u8]| (true, bytes.to_vec());
     let full = |bytes: &[u8]| (false, bytes.to_vec());
     #[rustfmt::skip]
-    let table: &[(&[&[u8]], Vec<(bool, Vec<u8>)>)] = &[
+    let table: &[Case<'_>] = &[
         (&[b""], vec![]),
         (&[b"a\n\nb\n"], vec![full(b"a"), full(b""), full(b"b")]),
         (&[b"a", b"b\n"], vec![partial(b"a"), full(b"b")]),
@@ -106,7 +109,10 @@ proptest! {
 fn other_writers_are_understood() {
     let line = parse_line(b"2026-01-02T05:04:05.5+02:00 stderr P:x:y a b\n").unwrap();
     assert_eq!(line.time, 1_767_323_045_500_000_000);
-    assert_eq!((line.stream, line.partial, line.payload), (Stream::Stderr, true, b"a b".as_slice()));
+    assert_eq!(
+        (line.stream, line.partial, line.payload),
+        (Stream::Stderr, true, b"a b".as_slice())
+    );
     assert_eq!(parse_line(b"2024-02-29T00:00:00Z stdout F ").unwrap().payload, b"");
 }
 

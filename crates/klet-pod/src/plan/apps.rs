@@ -18,13 +18,12 @@ pub(super) fn decide<'a>(draft: &Draft<'a>, changes: &mut Changes<'a>) -> Work {
     let policy = pods::policy(draft.pod);
     let mut work = Work::NoneLeft;
     for container in pods::app_containers(draft.pod) {
-        let attempts = draft.attempts(container);
-        let newest = attempts.newest();
+        let newest = draft.attempts(container).newest();
         let cause = newest.and_then(|newest| Cause::of(container, newest, draft.seen));
         let start = match cause {
             Some(Cause::Definition | Cause::Unknown) => true,
             Some(Cause::Liveness | Cause::Startup) => policy != Policy::Never,
-            None => wants_start(policy, &attempts),
+            None => wants_start(draft.pod, app, container, draft.seen),
         };
         if let (Some(cause), Some(newest)) = (cause, newest) {
             let message = cause.message(app, &container.name, start);

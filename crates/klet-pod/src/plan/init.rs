@@ -88,12 +88,12 @@ pub(super) fn decide<'a>(draft: &Draft<'a>, changes: &mut Changes<'a>) -> Progre
     if done { Progress::Done } else { Progress::Going }
 }
 
-/// An app container of this sandbox was started: initialization lies behind. One that exited
-/// proves nothing, it may be from the sandbox before.
+/// An app container runs: initialization lies behind. One that does not run proves nothing, it
+/// may be from the sandbox before.
 fn apps_begun(draft: &Draft<'_>) -> bool {
     pods::app_containers(draft.pod).iter().any(|container| {
         let newest = draft.attempts(container).newest().map(|record| &record.state);
-        matches!(newest, Some(RecordState::Created | RecordState::Running { .. }))
+        matches!(newest, Some(RecordState::Running { .. }))
     })
 }
 

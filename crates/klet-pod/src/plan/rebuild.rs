@@ -51,9 +51,7 @@ fn has_history(draft: &Draft<'_>) -> bool {
 fn succeeded(draft: &Draft<'_>, container: &Container) -> bool {
     match draft.attempts(container).newest() {
         Some(record) => matches!(record.state, RecordState::Exited { code: 0, .. }),
-        None => pods::shown(draft.pod, ContainerKind::App, &container.name)
-            .and_then(|shown| shown.state.as_ref()?.terminated.as_ref())
-            .is_some_and(|terminated| terminated.exit_code == 0),
+        None => pods::shown_exit(draft.pod, ContainerKind::App, &container.name) == Some(0),
     }
 }
 

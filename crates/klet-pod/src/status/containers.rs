@@ -75,7 +75,6 @@ impl Context<'_> {
         attempts: &Attempts<'_>,
         before: Option<&ContainerStatus>,
     ) -> ContainerStatus {
-        let mut count = count(newest.attempt);
         let state = match &newest.state {
             RecordState::Created => waiting(None, None),
             RecordState::Running { started_at } => ContainerState {
@@ -86,14 +85,8 @@ impl Context<'_> {
             },
             RecordState::Exited { .. } => exited(newest),
             RecordState::Unknown => match before.and_then(|before| before.state.as_ref()) {
-                Some(state) if state.running.is_some() => {
-                    count = count.saturating_add(1);
-                    unknown_end(text::LOST_AT_END)
-                }
-                Some(state) if state.terminated.is_some() => {
-                    count = count.max(before.map_or(0, |before| before.restart_count));
-                    state.clone()
-                }
+                Some(state) if state.running.is_some() => unknown_end(text::LOST_AT_END),
+                Some(state) if state.terminated.is_some() => state.clone(),
                 _ => waiting(None, None),
             },
         };
@@ -114,7 +107,7 @@ impl Context<'_> {
             image: image.clone(),
             image_id: newest.image_id.clone(),
             container_id: Some(format!("{SCHEME}{}", newest.id)),
-            restart_count: count,
+            restart_count: count(newest.attempt),
             last_state: Some(earlier.or_else(told).unwrap_or_default()),
             state: Some(state),
             volume_mounts: mounts(container),
@@ -177,6 +170,12 @@ impl Context<'_> {
             && state.terminated.is_some()
         {
             status.last_state = Some(state);
+            if attempts.newest().is_none() {
+                // What is told now is about the next attempt; the last is history.
+                status.container_id = None;
+                status.image_id = String::new();
+                status.restart_count = status.restart_count.saturating_add(1);
+            }
         }
     }
 
@@ -193,7 +192,7 @@ impl Context<'_> {
             return !matches!(newest, Some(RecordState::Running { .. }));
         }
         let passed = init && ended.is_some_and(|end| end.exit_code == 0);
-        !passed && wants_start(pods::policy(self.pod), attempts)
+        !passed && wants_start(self.pod, self.kind, container, self.seen)
     }
 
     /// `started` and `ready`. What was true of the same attempt stays so until a probe has said

@@ -82,7 +82,6 @@ impl Counts {
         };
         match end {
             None => self.pending_init += 1,
-            Some(0) if state.is_some_and(|state| state.terminated.is_some()) => {}
             Some(0) => {}
             Some(_) => self.failed_init += 1,
         }

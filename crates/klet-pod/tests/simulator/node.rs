@@ -13,7 +13,7 @@ const RETRY: Duration = Duration::from_secs(10);
 
 impl World {
     /// Carries out the plan. The daemon may die between two actions.
-    pub fn execute(&mut self, plan: Plan) -> Result<(), String> {
+    pub(crate) fn execute(&mut self, plan: Plan) -> Result<(), String> {
         self.checker.round_begins();
         for action in plan.actions {
             let short = Duration::from_millis(1 + self.rng.below(50));
@@ -71,8 +71,8 @@ impl World {
                 self.seen.containers.retain(|record| !ids.contains(&record.id));
             }
             Action::StartContainer(start) => return self.start(&start),
-            Action::BackOff { name, message, until, .. } => {
-                self.checker.backed_off(&name, &message, until, self.now)?;
+            Action::BackOff { name, message, .. } => {
+                self.checker.backed_off(&name, &message)?;
                 self.memory.backed_off(&name, &message, self.now);
             }
             Action::CleanUp => {
@@ -89,12 +89,12 @@ impl World {
     fn stop(&mut self, kill: &Kill) {
         let took = self.rng.seconds(0, u64::try_from(kill.grace_seconds).unwrap_or(0));
         self.pass(took);
-        let may_run = |state: &RecordState| {
-            matches!(state, RecordState::Running { .. } | RecordState::Unknown)
-        };
-        if self.seen.containers.iter().any(|r| r.id == kill.id && may_run(&r.state)) {
-            let code = self.rng.pick(&[0, 143, 137]);
-            self.exit(&kill.id, self.now, code);
+        let code = self.rng.pick(&[0, 143, 137]);
+        let state = self.seen.containers.iter().find(|r| r.id == kill.id).map(|r| &r.state);
+        match state {
+            Some(RecordState::Running { .. }) => self.exit(&kill.id, self.now, code),
+            Some(RecordState::Unknown) => self.exit(&kill.id, self.now, 137),
+            Some(RecordState::Created | RecordState::Exited { .. }) | None => {}
         }
     }
 
@@ -102,7 +102,7 @@ impl World {
     /// except when it is the turn of a regular init container.
     fn start(&mut self, start: &Start) -> Result<bool, String> {
         self.checker.starting(start, &self.pod, &self.seen, self.now)?;
-        self.memory.starting(&self.pod, &self.seen, start, self.now);
+        self.memory.starting(&self.pod, start, self.now);
         let trouble = if self.calm() { 100 } else { self.rng.below(100) };
         let name = &start.name;
         let image = self.image(start);

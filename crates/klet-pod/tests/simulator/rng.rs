@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x9e37_79b9_7f4a_7c15)
     }
 
@@ -18,21 +18,21 @@ impl Rng {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
     /// True in `percent` of cases.
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         let index = self.below(from.len() as u64);
         from[usize::try_from(index).unwrap()]
     }
 
-    pub fn seconds(&mut self, from: u64, to: u64) -> Duration {
+    pub(crate) fn seconds(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from * 1000 + self.below((to - from) * 1000 + 1))
     }
 }

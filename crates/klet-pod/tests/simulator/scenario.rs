@@ -10,7 +10,7 @@ use crate::rng::Rng;
 
 /// Something that befalls the pod from outside.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Blow {
+pub(crate) enum Blow {
     Delete { grace: i64 },
     DaemonRestart,
     Reboot,
@@ -20,16 +20,16 @@ pub enum Blow {
     ContainerUnknown,
 }
 
-pub const EPOCH: i64 = 1_700_000_000;
+pub(crate) const EPOCH: i64 = 1_700_000_000;
 
 /// After this much time nothing goes wrong any more, and what runs keeps well.
-pub const CALM_AFTER: Duration = Duration::from_secs(3 * 3600);
+pub(crate) const CALM_AFTER: Duration = Duration::from_secs(3 * 3600);
 
-pub fn start() -> Time {
+pub(crate) fn start() -> Time {
     Time::from_second(EPOCH).unwrap()
 }
 
-pub fn pod(rng: &mut Rng) -> Pod {
+pub(crate) fn pod(rng: &mut Rng) -> Pod {
     let policy = rng.pick(&["Always", "OnFailure", "Never"]);
     let init: Vec<Value> = (0..rng.below(4)).map(|i| init_container(rng, i)).collect();
     let apps: Vec<Value> = (0..=rng.below(3)).map(|i| app_container(rng, i)).collect();
@@ -75,7 +75,7 @@ fn probes(rng: &mut Rng, container: &mut Value) {
 }
 
 /// The blows, soonest first.
-pub fn blows(rng: &mut Rng) -> Vec<(Time, Blow)> {
+pub(crate) fn blows(rng: &mut Rng) -> Vec<(Time, Blow)> {
     let mut blows = Vec::new();
     for _ in 0..rng.below(4) {
         let blow = rng.pick(&[

@@ -2,219 +2,29 @@
 
 mod mounts;
 mod process;
+mod step;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-use klet_sys::capability::Set;
-use klet_sys::limits::Limit;
-use klet_sys::mount::Attributes;
-use oci_spec::runtime::{
-    LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Process, Spec,
-};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Process, Spec};
 
 use crate::input::{ContainerInput, JoinSandbox};
 
 pub use mounts::{Mount, MountSource};
 pub(crate) use process::environment;
-
-/// One thing the child does between clone and exec. The order in the plan is the order of doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Enter the cgroup. First, so that everything after it is charged and limited.
-    EnterCgroup,
-    /// Set the out-of-memory score adjustment, through the host's procfs.
-    OomScoreAdj(i32),
-    /// Enter namespaces (`CLONE_NEW*`) of the sandbox or of the container's init.
-    JoinProcess(i32),
-    /// Enter a namespace named by a file.
-    JoinNamespace(String),
-    /// Get namespaces (`CLONE_NEW*`) that must be rooted in what was entered before: the cgroup's.
-    Unshare(i32),
-    /// Keep mounts made from here on from the host.
-    SlavePropagation,
-    /// Attach the root file system.
-    AttachRoot,
-    /// Make one mount of the spec.
-    Mount(Mount),
-    /// Make a device node.
-    Device(Device),
-    /// Make a symbolic link.
-    Link {
-        /// Where the link lies.
-        path: String,
-        /// What it says.
-        target: &'static str,
-    },
-    /// Attach the terminal as `/dev/console`.
-    Console,
-    /// Make the working directory if it is missing.
-    MakeWorkingDirectory(String),
-    /// Hide a path.
-    Mask(String),
-    /// Make a path read-only.
-    Readonly(String),
-    /// Set a kernel parameter of the container's namespaces.
-    Sysctl {
-        /// Slashed name below `/proc/sys`.
-        name: String,
-        /// The value.
-        value: String,
-    },
-    /// Set the host name.
-    HostName(String),
-    /// Set the NIS domain name.
-    DomainName(String),
-    /// Make the root file system read-only.
-    ReadonlyRoot,
-    /// Make the root file system the root.
-    Pivot,
-    /// Start a session and, with a terminal, take control of it; place the standard streams.
-    StandardStreams,
-    /// Set a resource limit, cut to what this process may set.
-    ResourceLimit(Limit),
-    /// Leave the caller's keyring.
-    NewKeyring,
-    /// Set the file mode creation mask.
-    Umask(u32),
-    /// Give up the gaining of privileges.
-    NoNewPrivileges,
-    /// Drop all other capabilities from the bounding set.
-    Bound(Set),
-    /// Change groups and user.
-    User(Identity),
-    /// Set the capability sets.
-    Capabilities(CapabilitySets),
-    /// Enter the working directory and prove that it lies inside the root.
-    WorkingDirectory(String),
-    /// Find the program.
-    FindProgram(String),
-    /// Close everything but the standard streams at exec, and give signals their default actions.
-    CleanUp,
-    /// Load the seccomp filter.
-    Seccomp,
-    /// Become the program.
-    Execute(String),
-}
-
-/// A device node to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    /// Where.
-    pub path: String,
-    /// Character, block device or FIFO.
-    pub kind: LinuxDeviceType,
-    /// Major number.
-    pub major: u32,
-    /// Minor number.
-    pub minor: u32,
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub user: u32,
-    /// Group.
-    pub group: u32,
-}
-
-/// Who a process runs as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// User.
-    pub user: u32,
-    /// Primary group.
-    pub group: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-}
-
-/// The capability sets of a process. The inheritable set holds what is ambient and nothing else:
-/// more would let a program with inheritable file capabilities gain them (CVE-2022-24769).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CapabilitySets {
-    /// Bounding set.
-    pub bounding: Set,
-    /// Effective set.
-    pub effective: Set,
-    /// Permitted set.
-    pub permitted: Set,
-    /// Ambient set.
-    pub ambient: Set,
-}
-
-/// What must happen to start a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartPlan {
-    /// `CLONE_NEW*` flags of the clone.
-    pub clone: i32,
-    /// Clone into the sandbox's process namespace.
-    pub join_pid: bool,
-    /// The container's cgroup, below every hierarchy's mount.
-    pub cgroup: String,
-    /// Columns and rows of the terminal, if there is one; (0, 0) leaves the size alone.
-    pub terminal: Option<(u16, u16)>,
-    /// The owner of the standard streams.
-    pub user: u32,
-    /// What the child does, in order.
-    pub steps: Vec<Step>,
-    /// What is less than the spec asks, knowably in advance.
-    pub warnings: Vec<String>,
-}
-
-/// The spec cannot be carried out; nothing was touched.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// The spec has no process section.
-    #[error("the spec describes no process")]
-    NoProcess,
-    /// There is nothing to execute.
-    #[error("no command specified")]
-    NoCommand,
-    /// The working directory is relative (runc's words).
-    #[error("Cwd must be an absolute path")]
-    RelativeWorkingDirectory,
-    /// A string that goes to the kernel contains a NUL byte.
-    #[error("{0} contains a NUL byte")]
-    Nul(&'static str),
-    /// The cgroup path is missing.
-    #[error("the spec names no cgroup path")]
-    NoCgroup,
-    /// The namespace is not offered.
-    #[error("{0} namespaces are not supported")]
-    Namespace(&'static str),
-    /// A container needs a mount namespace of its own.
-    #[error("the spec asks for no mount namespace")]
-    NoMountNamespace,
-    /// A mount the runtime cannot make.
-    #[error("mount at {destination:?}: {why}")]
-    Mount {
-        /// Its destination.
-        destination: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A terminal needs a devpts of the container's own.
-    #[error("a terminal needs a devpts mount at /dev/pts")]
-    NoTerminals,
-    /// A device number is out of range or its path relative.
-    #[error("device {0:?}: the path must be absolute and the numbers valid")]
-    Device(String),
-    /// A kernel parameter that is not namespaced here.
-    #[error("sysctl {name:?}: {why}")]
-    Sysctl {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// A capability the kernel of this machine has not, or that does not belong together.
-    #[error("capability {0} is unknown")]
-    Capability(String),
-}
+pub use step::{CapabilitySets, Device, Identity, PlanError, StartPlan, Step};
 
 /// The devices every container has (config-linux.md, "Default Devices"): name, major, minor.
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// The symlinks every container has (runtime-linux.md, "Dev symbolic links").
 const DEFAULT_LINKS: [(&str, &str); 5] = [
@@ -294,7 +104,8 @@ struct Namespaces {
 
 impl Namespaces {
     fn of(spec: &Spec, sandbox: Option<&JoinSandbox<'_>>) -> Result<Self, PlanError> {
-        let mut this = Self { clone: 0, join: 0, join_pid: false, cgroup: false, paths: Vec::new() };
+        let mut this =
+            Self { clone: 0, join: 0, join_pid: false, cgroup: false, paths: Vec::new() };
         if let Some(sandbox) = sandbox {
             for (shared, flag) in [
                 (sandbox.network, libc::CLONE_NEWNET),
@@ -305,7 +116,11 @@ impl Namespaces {
             }
             this.join_pid = sandbox.pid;
         }
-        let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        let listed = spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.namespaces().as_deref())
+            .unwrap_or_default();
         for namespace in listed {
             match namespace.path() {
                 Some(path) => this.paths.push(text(path, "namespace path")?),
@@ -351,7 +166,12 @@ impl Namespaces {
 }
 
 /// Mounts, devices, links, the working directory, and what is hidden: everything below the root.
-fn filesystem(spec: &Spec, process: &Process, terminal: bool, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+fn filesystem(
+    spec: &Spec,
+    process: &Process,
+    terminal: bool,
+    steps: &mut Vec<Step>,
+) -> Result<(), PlanError> {
     let mut has_terminals = false;
     for mount in spec.mounts().as_deref().unwrap_or_default() {
         let mount = mounts::mount(mount)?;
@@ -389,11 +209,20 @@ fn devices(listed: &[LinuxDevice], steps: &mut Vec<Step>) -> Result<(), PlanErro
             continue;
         }
         let kind = LinuxDeviceType::C;
-        steps.push(Step::Device(Device { path, kind, major, minor, mode: 0o666, user: 0, group: 0 }));
+        steps.push(Step::Device(Device {
+            path,
+            kind,
+            major,
+            minor,
+            mode: 0o666,
+            user: 0,
+            group: 0,
+        }));
     }
     for device in listed {
         let path = text(device.path(), "device path")?;
-        let (Ok(major), Ok(minor)) = (u32::try_from(device.major()), u32::try_from(device.minor())) else {
+        let (Ok(major), Ok(minor)) = (u32::try_from(device.major()), u32::try_from(device.minor()))
+        else {
             return Err(PlanError::Device(path));
         };
         if !path.starts_with('/') {
@@ -419,7 +248,12 @@ fn names(spec: &Spec, namespaces: &Namespaces, steps: &mut Vec<Step>) -> Result<
         sorted.sort();
         let (shared, new) = (namespaces.join, namespaces.clone);
         for (name, value) in sorted {
-            steps.push(sysctl(name, value, new & libc::CLONE_NEWNET != 0, new & !shared & libc::CLONE_NEWIPC != 0)?);
+            steps.push(sysctl(
+                name,
+                value,
+                new & libc::CLONE_NEWNET != 0,
+                new & !shared & libc::CLONE_NEWIPC != 0,
+            )?);
         }
     }
     if namespaces.clone & libc::CLONE_NEWUTS != 0 {
@@ -430,7 +264,12 @@ fn names(spec: &Spec, namespaces: &Namespaces, steps: &mut Vec<Step>) -> Result<
 }
 
 /// One kernel parameter, if it belongs to a namespace that is new.
-pub(crate) fn sysctl(name: &str, value: &str, new_network: bool, new_ipc: bool) -> Result<Step, PlanError> {
+pub(crate) fn sysctl(
+    name: &str,
+    value: &str,
+    new_network: bool,
+    new_ipc: bool,
+) -> Result<Step, PlanError> {
     let refused = |why| PlanError::Sysctl { name: name.to_owned(), why };
     let slashed = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
     if slashed.contains('\0') || value.contains('\0') {
@@ -457,12 +296,4 @@ fn text(path: &Path, what: &'static str) -> Result<String, PlanError> {
 
 fn no_nul(text: &str, what: &'static str) -> Result<String, PlanError> {
     if text.contains('\0') { Err(PlanError::Nul(what)) } else { Ok(text.to_owned()) }
-}
-
-impl Mount {
-    /// Attributes of the mount itself, when nothing is asked for.
-    #[must_use]
-    pub const fn plain() -> Attributes {
-        Attributes { set: 0, clear: 0, propagation: 0 }
-    }
 }

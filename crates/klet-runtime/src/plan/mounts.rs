@@ -65,7 +65,9 @@ fn attribute(option: &str) -> Option<Change> {
         "symfollow" => Change::Clear(libc::MOUNT_ATTR_NOSYMFOLLOW),
         "noatime" => Change::AccessTime(libc::MOUNT_ATTR_NOATIME),
         "strictatime" => Change::AccessTime(libc::MOUNT_ATTR_STRICTATIME),
-        "relatime" | "atime" | "norelatime" | "nostrictatime" => Change::AccessTime(libc::MOUNT_ATTR_RELATIME),
+        "relatime" | "atime" | "norelatime" | "nostrictatime" => {
+            Change::AccessTime(libc::MOUNT_ATTR_RELATIME)
+        }
         "private" => Change::Propagation(libc::MS_PRIVATE),
         "slave" => Change::Propagation(libc::MS_SLAVE),
         "shared" => Change::Propagation(libc::MS_SHARED),
@@ -99,7 +101,8 @@ const IGNORED: [&str; 6] = ["defaults", "async", "loud", "silent", "tmpcopyup", 
 
 pub(super) fn mount(entry: &oci_spec::runtime::Mount) -> Result<Mount, PlanError> {
     let destination = clean(&text(entry.destination(), "mount destination")?);
-    let refused = |why: &str| PlanError::Mount { destination: destination.clone(), why: why.to_owned() };
+    let refused =
+        |why: &str| PlanError::Mount { destination: destination.clone(), why: why.to_owned() };
     if destination == "/" {
         return Err(refused("the root itself cannot be covered"));
     }
@@ -128,7 +131,8 @@ pub(super) fn mount(entry: &oci_spec::runtime::Mount) -> Result<Mount, PlanError
             if let Some((unknown, _)) = parameters.first() {
                 return Err(refused(&format!("unknown bind option {unknown:?}")));
             }
-            let path = entry.source().as_ref().ok_or_else(|| refused("a bind mount needs a source"))?;
+            let path =
+                entry.source().as_ref().ok_or_else(|| refused("a bind mount needs a source"))?;
             MountSource::Bind { path: text(path, "mount source")?, recursive }
         }
         (None, Some("cgroup" | "cgroup2")) => MountSource::Cgroup,
@@ -179,15 +183,19 @@ mod tests {
         assert_eq!(mount.destination, "/dev");
         assert_eq!(mount.attributes.set, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME);
         assert_eq!(mount.attributes.clear, libc::MOUNT_ATTR_RDONLY | ATIME);
-        let parameters =
-            vec![("mode".to_owned(), Some("755".to_owned())), ("size".to_owned(), Some("65536k".to_owned()))];
+        let parameters = vec![
+            ("mode".to_owned(), Some("755".to_owned())),
+            ("size".to_owned(), Some("65536k".to_owned())),
+        ];
         assert_eq!(mount.source, MountSource::FileSystem { kind: "tmpfs".to_owned(), parameters });
     }
 
     #[test]
     fn binds_tell_own_from_recursive_attributes() {
-        let mount =
-            entry(r#"{"destination":"/data","source":"/x","options":["rbind","rprivate","ro","rro"]}"#).unwrap();
+        let mount = entry(
+            r#"{"destination":"/data","source":"/x","options":["rbind","rprivate","ro","rro"]}"#,
+        )
+        .unwrap();
         assert_eq!(mount.source, MountSource::Bind { path: "/x".to_owned(), recursive: true });
         assert_eq!(mount.attributes.set, libc::MOUNT_ATTR_RDONLY);
         assert_eq!(mount.recursive.set, libc::MOUNT_ATTR_RDONLY);

@@ -28,7 +28,10 @@ pub(super) fn check(process: &Process) -> Result<(), PlanError> {
 pub(super) fn terminal(process: &Process) -> Option<(u16, u16)> {
     let size = process.console_size();
     let clamp = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
-    process.terminal().unwrap_or(false).then(|| size.map_or((0, 0), |s| (clamp(s.width()), clamp(s.height()))))
+    process
+        .terminal()
+        .unwrap_or(false)
+        .then(|| size.map_or((0, 0), |s| (clamp(s.width()), clamp(s.height()))))
 }
 
 /// The steps that turn the child, root of its container, into the process.
@@ -59,7 +62,8 @@ pub(super) fn steps(
     if no_new_privileges {
         steps.push(Step::NoNewPrivileges);
     }
-    let program = process.args().as_deref().unwrap_or_default().first().ok_or(PlanError::NoCommand)?;
+    let program =
+        process.args().as_deref().unwrap_or_default().first().ok_or(PlanError::NoCommand)?;
     steps.push(Step::WorkingDirectory(text(process.cwd(), "cwd")?));
     steps.push(Step::FindProgram(program.clone()));
     steps.push(Step::CleanUp);
@@ -87,7 +91,9 @@ fn capabilities(listed: Option<&LinuxCapabilities>, warnings: &mut Vec<String>) 
     let (permitted, inheritable) = (set(listed.permitted()), set(listed.inheritable()));
     let ambient = set(listed.ambient());
     if ambient.and(permitted).and(inheritable) != ambient {
-        warnings.push("ambient capabilities that are not permitted and inheritable are left out".to_owned());
+        warnings.push(
+            "ambient capabilities that are not permitted and inheritable are left out".to_owned(),
+        );
     }
     CapabilitySets {
         bounding: set(listed.bounding()),
@@ -102,7 +108,9 @@ pub(crate) fn environment<'a>(entries: impl Iterator<Item = &'a String>) -> Vec<
     let mut kept: Vec<String> = Vec::new();
     for entry in entries {
         let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
-        let same = kept.iter().position(|old| old.split_once('=').map_or(old.as_str(), |(n, _)| n) == name);
+        let same = kept
+            .iter()
+            .position(|old| old.split_once('=').map_or(old.as_str(), |(n, _)| n) == name);
         match same {
             Some(index) => kept[index].clone_from(entry),
             None => kept.push(entry.clone()),

@@ -49,7 +49,11 @@ enum Outcome {
 }
 
 /// The whole filter.
-pub(super) fn program(leaves: &BTreeMap<u32, Leaf>, default: u32, highest: u32) -> Vec<sock_filter> {
+pub(super) fn program(
+    leaves: &BTreeMap<u32, Leaf>,
+    default: u32,
+    highest: u32,
+) -> Vec<sock_filter> {
     let mut code = vec![
         load(OFFSET_ARCH),
         jump(libc::BPF_JEQ, AUDIT_ARCH, 1, 0),

@@ -73,7 +73,12 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Program, SeccompError> {
 
 /// Adds one rule to what is known of a system call. Rules without conditions win over
 /// conditional ones whatever their order, as with libseccomp.
-fn merge(leaf: &mut Leaf, rule: &LinuxSyscall, name: &str, verdict: u32) -> Result<(), SeccompError> {
+fn merge(
+    leaf: &mut Leaf,
+    rule: &LinuxSyscall,
+    name: &str,
+    verdict: u32,
+) -> Result<(), SeccompError> {
     let conditions: Vec<LinuxSeccompArg> = rule.args().clone().unwrap_or_default();
     if let Some(bad) = conditions.iter().find(|condition| condition.index() > 5) {
         return Err(SeccompError::Argument { syscall: name.to_owned(), index: bad.index() });

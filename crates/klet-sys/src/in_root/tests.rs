@@ -15,7 +15,9 @@ impl Tree {
         let base = std::env::temp_dir().join(format!("klet-in-root-{name}-{}", std::process::id()));
         std::fs::create_dir_all(base.join("root")).unwrap();
         std::fs::create_dir_all(base.join("canary")).unwrap();
-        let root = rustix::fs::open(base.join("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let root =
+            rustix::fs::open(base.join("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .unwrap();
         Self { base, root }
     }
 
@@ -36,9 +38,14 @@ fn path(text: &str) -> InRootPath {
 
 #[test]
 fn paths_are_cleaned_lexically() {
-    for (text, whole) in
-        [("/a/b", "a/b"), ("a//b/", "a/b"), ("/mnt/../x/./y", "x/y"), ("/../..", "."), ("/", "."), ("", ".")]
-    {
+    for (text, whole) in [
+        ("/a/b", "a/b"),
+        ("a//b/", "a/b"),
+        ("/mnt/../x/./y", "x/y"),
+        ("/../..", "."),
+        ("/", "."),
+        ("", "."),
+    ] {
         assert_eq!(path(text).whole().to_str().unwrap(), whole, "{text}");
     }
     assert!(InRootPath::new("a\0b").is_none());

@@ -38,8 +38,12 @@ fn the_loopback_link_is_found_and_a_refusal_names_its_message() {
     let mut socket = Socket::open(Protocol::Route).unwrap();
     let mut dump = Message::new(RTM_GETLINK, flag::DUMP);
     dump.raw(&[0; 16]);
-    let names: Vec<_> =
-        socket.query(dump).unwrap().iter().filter_map(|r| r.attributes(16).get_str(3).map(str::to_owned)).collect();
+    let names: Vec<_> = socket
+        .query(dump)
+        .unwrap()
+        .iter()
+        .filter_map(|r| r.attributes(16).get_str(3).map(str::to_owned))
+        .collect();
     assert!(names.contains(&"lo".to_owned()), "{names:?}");
 
     let mut good = Message::new(RTM_GETLINK, 0);

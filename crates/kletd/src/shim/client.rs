@@ -12,6 +12,7 @@ use klet_cri::paths::PodRunDir;
 use klet_cri::{
     Event, FromShim, PROTOCOL, PodSnapshot, Reply, Request, ShimError, ShimErrorKind, ToShim, frame,
 };
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
 
@@ -94,7 +95,7 @@ impl Shim {
         let stream = UnixStream::connect(directory.socket()).map_err(CallError::gone)?;
         stream.set_nonblocking(true).map_err(CallError::gone)?;
         let inner = Arc::new(Inner {
-            socket: AsyncFd::new(stream).map_err(CallError::gone)?,
+            socket: crate::wait::asynchronous(stream, Interest::READABLE | Interest::WRITABLE).map_err(CallError::gone)?,
             sending: tokio::sync::Mutex::new(()),
             next_id: AtomicU64::new(1),
             state: Mutex::default(),

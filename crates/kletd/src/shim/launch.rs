@@ -12,7 +12,6 @@ use klet_cri::paths::PodRunDir;
 use klet_sys::exec::Vector;
 use klet_sys::spawn::{self, Program};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::client::Shim;
 
@@ -102,7 +101,7 @@ impl Launcher {
 
 /// Waits for the shim's end, so that it does not stay a zombie while kletd lives.
 fn reap(pidfd: OwnedFd) -> anyhow::Result<()> {
-    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    let pidfd = crate::wait::asynchronous(pidfd, Interest::READABLE)?;
     tokio::spawn(async move {
         if pidfd.readable().await.is_ok()
             && let Err(error) = klet_sys::pidfd::wait(pidfd.as_fd())

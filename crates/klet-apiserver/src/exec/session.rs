@@ -1,0 +1,182 @@
+//! A command and a client, talking until one of them ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::channel::{self, Protocol, Said};
+use crate::hooks::ExecSession;
+
+/// Bytes read from the command at once.
+const CHUNK: usize = 32 << 10;
+/// Messages on their way to the client.
+const QUEUE: usize = 8;
+/// How long output may still come after the command has ended: something that it left
+/// behind may hold its end of the pipe for ever.
+const DRAIN: Duration = Duration::from_secs(5);
+/// A ping finds out that a silent client is gone.
+const PING: Duration = Duration::from_secs(15);
+/// A client that takes nothing for so long is gone.
+const STALLED: Duration = Duration::from_secs(60);
+
+type Input = Option<Box<dyn AsyncWrite + Send + Unpin>>;
+type Output = Option<Box<dyn AsyncRead + Send + Unpin>>;
+
+/// Runs until the command has ended and its client knows, or the client is gone. Either
+/// way the session is dropped at the end.
+pub(super) async fn run<S>(socket: WebSocketStream<S>, session: ExecSession, protocol: Protocol)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (sink, source) = socket.split();
+    let (messages, queue) = mpsc::channel(QUEUE);
+    let ExecSession { stdin, stdout, stderr, resize, exit, guard } = session;
+    let answer = async move {
+        greet(&messages, stdout.is_some(), stderr.is_some()).await;
+        let output = async {
+            tokio::join!(
+                pump(stdout, channel::STDOUT, &messages),
+                pump(stderr, channel::STDERR, &messages)
+            );
+        };
+        let exit = finish(exit, output).await;
+        let status = channel::status(&exit).to_string();
+        let last = [
+            Message::Binary(channel::message(channel::ERROR, status.as_bytes())),
+            // Without code 1000 kubectl takes the end for a failure.
+            Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })),
+        ];
+        for message in last {
+            drop(messages.send(message).await);
+        }
+    };
+    let both = async { tokio::join!(answer, write(sink, queue)).1 };
+    tokio::select! {
+        () = both => {}
+        () = read(source, stdin, resize, protocol) => {}
+    }
+    drop(guard);
+}
+
+/// An empty message tells the client that the command is running.
+async fn greet(messages: &mpsc::Sender<Message>, stdout: bool, stderr: bool) {
+    let lowest = match (stdout, stderr) {
+        (true, _) => channel::STDOUT,
+        (false, true) => channel::STDERR,
+        (false, false) => channel::ERROR,
+    };
+    drop(messages.send(Message::Binary(channel::message(lowest, b""))).await);
+}
+
+/// Waits for the end of the command and of its output, whichever comes first; output
+/// only so long after the end.
+async fn finish(
+    exit: tokio::sync::oneshot::Receiver<Result<i32, String>>,
+    output: impl Future<Output = ()>,
+) -> Result<i32, String> {
+    let mut output = std::pin::pin!(output);
+    let mut exit = exit;
+    let lost = |_| Err("the command was lost before it ended".to_owned());
+    tokio::select! {
+        exit = &mut exit => {
+            // What comes later belongs to nobody.
+            drop(timeout(DRAIN, output).await);
+            exit.unwrap_or_else(lost)
+        }
+        () = &mut output => exit.await.unwrap_or_else(lost),
+    }
+}
+
+async fn pump(output: Output, channel: u8, messages: &mpsc::Sender<Message>) {
+    let Some(mut output) = output else { return };
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        // A terminal whose other side is closed ends with an error.
+        let Ok(length @ 1..) = output.read(&mut buffer).await else { return };
+        let message = Message::Binary(channel::message(channel, &buffer[..length]));
+        if messages.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes to the client until the last message or its disappearance.
+async fn write<S>(
+    mut sink: SplitSink<WebSocketStream<S>, Message>,
+    mut queue: mpsc::Receiver<Message>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut pings = interval_at(Instant::now() + PING, PING);
+    loop {
+        let message = tokio::select! {
+            message = queue.recv() => message,
+            _ = pings.tick() => Some(Message::Ping(Bytes::new())),
+        };
+        let Some(message) = message else { break };
+        match timeout(STALLED, sink.send(message)).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+    }
+    drop(timeout(STALLED, sink.close()).await);
+}
+
+/// Reads from the client until it is gone.
+async fn read<S>(
+    mut source: SplitStream<WebSocketStream<S>>,
+    mut stdin: Input,
+    mut resize: Option<mpsc::Sender<(u16, u16)>>,
+    protocol: Protocol,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = source.next().await {
+        let said = match message {
+            Message::Binary(bytes) => channel::parse(bytes, protocol),
+            Message::Text(text) => channel::parse(Bytes::from(text), protocol),
+            Message::Close(_) => return,
+            _ => Said::Nothing,
+        };
+        match said {
+            Said::Stdin(bytes) => feed(&mut stdin, &bytes).await,
+            Said::EndOfStdin => end(&mut stdin).await,
+            Said::Resize(columns, rows) => {
+                // With nobody to take it there is no terminal any more.
+                if let Some(sizes) = &resize
+                    && sizes.send((columns, rows)).await.is_err()
+                {
+                    resize = None;
+                }
+            }
+            Said::Nothing => {}
+        }
+    }
+}
+
+async fn feed(stdin: &mut Input, bytes: &[u8]) {
+    let Some(open) = stdin else { return };
+    let fed = async {
+        open.write_all(bytes).await?;
+        open.flush().await
+    };
+    if fed.await.is_err() {
+        // The command reads no more; the rest of its input goes nowhere.
+        *stdin = None;
+    }
+}
+
+async fn end(stdin: &mut Input) {
+    if let Some(mut open) = stdin.take() {
+        drop(open.shutdown().await);
+    }
+}

@@ -1,0 +1,225 @@
+//! Detached mounts, made by the parent; what depends on the child's namespaces is only described.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use klet_sys::mount::{self, Attributes, FileSystem};
+use klet_sys::{SysError, fd};
+
+use super::{Target, c_string, place};
+use crate::input::RootfsInput;
+use crate::plan::{Mount, MountSource};
+
+/// One prepared mount.
+#[derive(Debug)]
+pub(crate) struct MountOp {
+    pub(crate) target: Target,
+    pub(crate) source: Source,
+    /// Whether the target must be a directory rather than a file.
+    pub(crate) directory: bool,
+}
+
+/// What is attached.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A finished detached mount.
+    Ready(OwnedFd),
+    /// A file system that shows the namespaces of whoever makes it: the child's.
+    FileSystem(FileSystemOp),
+    /// The v1 hierarchies, each in a directory of its own on the tmpfs given.
+    Hierarchies(OwnedFd, Vec<(CString, FileSystemOp)>),
+}
+
+/// A file system to make.
+#[derive(Debug)]
+pub(crate) struct FileSystemOp {
+    kind: CString,
+    parameters: Vec<(CString, Option<CString>)>,
+    attributes: u64,
+}
+
+impl FileSystemOp {
+    fn new(
+        kind: &str,
+        parameters: &[(String, Option<String>)],
+        attributes: u64,
+    ) -> Result<Self, SysError> {
+        let parameters = parameters
+            .iter()
+            .map(|(key, value)| Ok((c_string(key)?, value.as_deref().map(c_string).transpose()?)))
+            .collect::<Result<_, SysError>>()?;
+        Ok(Self { kind: c_string(kind)?, parameters, attributes })
+    }
+
+    /// Makes it, detached. Allocates nothing.
+    pub(crate) fn make(&self) -> Result<OwnedFd, SysError> {
+        let file_system = FileSystem::open(&self.kind)?;
+        for (key, value) in &self.parameters {
+            match value {
+                Some(value) => file_system.set(key, value)?,
+                None => file_system.set_flag(key)?,
+            }
+        }
+        file_system.mount(self.attributes)
+    }
+}
+
+const QUIET: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+
+pub(super) fn prepare(
+    planned: &Mount,
+    cgroup_v2: bool,
+    devpts: &mut Option<OwnedFd>,
+) -> Result<MountOp, SysError> {
+    let target = place(&planned.destination)?;
+    let set = planned.attributes.set | planned.recursive.set;
+    let (source, directory) = match &planned.source {
+        MountSource::Bind { path, recursive } => {
+            let tree = bind(path, *recursive, planned)?;
+            let directory = fd::is_directory(&tree)?;
+            (Source::Ready(tree), directory)
+        }
+        MountSource::FileSystem { kind, parameters } => {
+            let op = FileSystemOp::new(kind, parameters, set)?;
+            // These three and nothing else show the namespaces of their maker.
+            let source = if matches!(kind.as_str(), "proc" | "sysfs" | "mqueue") {
+                Source::FileSystem(op)
+            } else {
+                Source::Ready(op.make()?)
+            };
+            if let (Source::Ready(made), "devpts") = (&source, kind.as_str()) {
+                *devpts = Some(made.try_clone().map_err(|_| SysError::new("dup", libc::EMFILE))?);
+            }
+            (source, true)
+        }
+        MountSource::Cgroup if cgroup_v2 => {
+            (Source::FileSystem(FileSystemOp::new("cgroup2", &[], set)?), true)
+        }
+        MountSource::Cgroup => (hierarchies(set)?, true),
+    };
+    Ok(MountOp { target, source, directory })
+}
+
+fn bind(path: &str, recursive: bool, planned: &Mount) -> Result<OwnedFd, SysError> {
+    let tree = mount::clone_tree(&c_string(path)?, recursive)
+        .map_err(|error| SysError { call: "stat", ..error }.on(path))?;
+    for (attributes, recursive) in [(planned.recursive, true), (planned.attributes, false)] {
+        if !attributes.is_empty() {
+            mount::set_attributes(tree.as_fd(), attributes, recursive)?;
+        }
+    }
+    if planned.recursive.propagation == 0 && planned.attributes.propagation == 0 {
+        let private = Attributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE };
+        mount::set_attributes(tree.as_fd(), private, true)?;
+    }
+    Ok(tree)
+}
+
+/// The v1 controllers a container's cgroup is a member of.
+const CONTROLLERS: [&str; 8] =
+    ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "hugetlb"];
+
+/// The v1 hierarchies, as the running kernel combines controllers (cgroups(7), `/proc/PID/cgroup`).
+fn hierarchies(attributes: u64) -> Result<Source, SysError> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").map_err(|error| {
+        SysError::new("read", error.raw_os_error().unwrap_or(libc::EIO)).on("/proc/self/cgroup")
+    })?;
+    let mut listed = Vec::new();
+    for controllers in text.lines().filter_map(|line| line.split(':').nth(1)) {
+        if !controllers.split(',').any(|name| CONTROLLERS.contains(&name)) {
+            continue;
+        }
+        let parameters: Vec<_> =
+            controllers.split(',').map(|name| (name.to_owned(), None)).collect();
+        listed.push((
+            c_string(controllers)?,
+            FileSystemOp::new("cgroup", &parameters, attributes | QUIET)?,
+        ));
+    }
+    let parameters =
+        [("mode".to_owned(), Some("755".to_owned())), ("size".to_owned(), Some("64k".to_owned()))];
+    Ok(Source::Hierarchies(FileSystemOp::new("tmpfs", &parameters, QUIET)?.make()?, listed))
+}
+
+/// One empty directory that nobody can write to, to lie over those that are hidden. One for all:
+/// a superblock per path would make unmounting contend (opencontainers/runc#5275).
+pub(super) fn cover() -> Result<OwnedFd, SysError> {
+    let parameters = [("mode", "755"), ("nr_blocks", "1"), ("nr_inodes", "1")]
+        .map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+    FileSystemOp::new("tmpfs", &parameters, QUIET | libc::MOUNT_ATTR_RDONLY)?.make()
+}
+
+/// The root file system, detached and private.
+pub(super) fn root(rootfs: RootfsInput<'_>) -> Result<OwnedFd, SysError> {
+    match rootfs {
+        RootfsInput::Overlay { lower, upper, work } => overlay(lower, upper, work),
+        RootfsInput::Directory(path) => {
+            let tree = mount::clone_tree(&path_string(path)?, true)
+                .map_err(|error| error.on(path.to_string_lossy()))?;
+            let private = Attributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE };
+            mount::set_attributes(tree.as_fd(), private, true)?;
+            Ok(tree)
+        }
+    }
+}
+
+fn path_string(path: &Path) -> Result<CString, SysError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new("open_tree", libc::EINVAL))
+}
+
+fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, SysError> {
+    match overlay_with(lower, upper, work, one_by_one) {
+        // `lowerdir+` came with Linux 6.8.
+        Err(error) if error.errno.0 == libc::EINVAL => {
+            overlay_with(lower, upper, work, all_at_once)
+        }
+        other => other,
+    }
+}
+
+type AddLayers = fn(&FileSystem, &[PathBuf]) -> Result<(), SysError>;
+
+fn overlay_with(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    add: AddLayers,
+) -> Result<OwnedFd, SysError> {
+    let overlay = FileSystem::open(c"overlay")?;
+    add(&overlay, lower)?;
+    overlay
+        .set(c"upperdir", &path_string(upper)?)
+        .map_err(|error| error.on(upper.to_string_lossy()))?;
+    overlay
+        .set(c"workdir", &path_string(work)?)
+        .map_err(|error| error.on(work.to_string_lossy()))?;
+    overlay.mount(0)
+}
+
+fn one_by_one(overlay: &FileSystem, lower: &[PathBuf]) -> Result<(), SysError> {
+    for layer in lower {
+        let set = overlay.set(c"lowerdir+", &path_string(layer)?);
+        set.map_err(|error| error.on(layer.to_string_lossy()))?;
+    }
+    Ok(())
+}
+
+/// One string with colons between the layers; colons and backslashes in their names are escaped.
+fn all_at_once(overlay: &FileSystem, lower: &[PathBuf]) -> Result<(), SysError> {
+    let mut joined = Vec::new();
+    for layer in lower {
+        if !joined.is_empty() {
+            joined.push(b':');
+        }
+        for byte in layer.as_os_str().as_bytes() {
+            if matches!(byte, b':' | b'\\') {
+                joined.push(b'\\');
+            }
+            joined.push(*byte);
+        }
+    }
+    let joined = CString::new(joined).map_err(|_| SysError::new("fsconfig", libc::EINVAL))?;
+    overlay.set(c"lowerdir", &joined)
+}

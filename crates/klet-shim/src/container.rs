@@ -1,0 +1,242 @@
+//! One attempt of one container: its process, its output, its end.
+
+use std::time::{Duration, Instant};
+
+use klet_cri::limits::DRAIN_DEADLINE_MS;
+use klet_cri::log::Stream;
+use klet_cri::{
+    ContainerConfig, ContainerSnapshot, ContainerState, ExitRecord, Namespace, Rootfs, ShimError,
+    ShimErrorKind,
+};
+use klet_runtime::cgroup::{Cgroup, Cgroups};
+use klet_runtime::{ContainerInput, JoinSandbox, RootfsInput, Stdio};
+use klet_sys::pidfd::{self, Exit};
+use oci_spec::runtime::Spec;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::output::{Log, Source, now_ns};
+use crate::poll::Channel;
+
+/// A container of this pod, alive or ended.
+#[derive(Debug)]
+pub struct Container {
+    pub snapshot: ContainerSnapshot,
+    pub spec: Spec,
+    pub live: Option<Live>,
+    log: Log,
+}
+
+/// What exists only while something of the container does.
+#[derive(Debug)]
+pub struct Live {
+    pub pidfd: OwnedFd,
+    pub cgroup: Cgroup,
+    out: Option<Source>,
+    err: Option<Source>,
+    /// Kept open so that a program reading its input waits.
+    _stdin: Option<OwnedFd>,
+    /// SIGKILL at this moment.
+    pub kill_at: Option<Instant>,
+    /// The process ended like this; its output is being drained until then.
+    ended: Option<(ExitRecord, Instant)>,
+}
+
+/// The exit code as shells and Kubernetes count it.
+pub fn code(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal { signal, .. } => 128 + signal,
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> ShimError {
+    ShimError { kind: ShimErrorKind::Internal, message: error.to_string() }
+}
+
+impl Container {
+    /// Starts it. When the start itself fails, the container is there, ended with code 128.
+    ///
+    /// # Errors
+    /// The configuration cannot be carried out: then there is no container.
+    pub fn start(
+        config: ContainerConfig,
+        cgroups: &Cgroups,
+        pause: Option<BorrowedFd<'_>>,
+    ) -> Result<(Self, Option<ShimError>), ShimError> {
+        let terminal = config.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
+        let (io, out, err, stdin) = pipes(terminal, config.stdin).map_err(internal)?;
+        let input = ContainerInput {
+            id: &config.id,
+            spec: &config.spec,
+            rootfs: match &config.rootfs {
+                Rootfs::Overlay { lower, upper, work } => RootfsInput::Overlay { lower, upper, work },
+                Rootfs::Directory(path) => RootfsInput::Directory(path),
+            },
+            join: pause.map(|pidfd| join(pidfd, &config.join)),
+        };
+        let started_at_ns = now_ns();
+        let result = klet_runtime::start(&input, cgroups, io);
+        let mut container = Self {
+            snapshot: ContainerSnapshot {
+                id: config.id.clone(),
+                name: config.name.clone(),
+                attempt: config.attempt,
+                pid: None,
+                state: ContainerState::Created,
+                labels: config.labels.clone(),
+                log_path: config.log.path.clone(),
+            },
+            log: Log::open(config.log.clone()),
+            live: None,
+            spec: config.spec.clone(),
+        };
+        let started = match result {
+            Ok(started) => started,
+            Err(error) if error.is_config_error() => {
+                let message = error.to_string();
+                return Err(ShimError { kind: ShimErrorKind::InvalidConfig, message });
+            }
+            Err(error) => return Ok(container.not_started(error.to_string())),
+        };
+        let console = started.console.map(|console| Source::new(console, Stream::Stdout));
+        container.snapshot.pid = Some(started.pid);
+        container.snapshot.state = ContainerState::Running { started_at_ns };
+        container.live = Some(Live {
+            pidfd: started.pidfd,
+            cgroup: started.cgroup,
+            out: console.transpose().map_err(internal)?.or(out),
+            err,
+            _stdin: stdin,
+            kill_at: None,
+            ended: None,
+        });
+        Ok((container, None))
+    }
+
+    fn not_started(mut self, message: String) -> (Self, Option<ShimError>) {
+        self.snapshot.state = ContainerState::Exited(ExitRecord {
+            code: 128,
+            oom_killed: false,
+            start_error: Some(message.clone()),
+            started_at_ns: 0,
+            finished_at_ns: now_ns(),
+        });
+        (self, Some(ShimError { kind: ShimErrorKind::Start, message }))
+    }
+
+    /// Descriptors to wait for: the process, then its outputs.
+    pub fn sources(&self) -> impl Iterator<Item = (Channel, &Source)> {
+        let live = self.live.iter();
+        live.flat_map(|live| {
+            let out = live.out.iter().map(|source| (Channel::Out, source));
+            out.chain(live.err.iter().map(|source| (Channel::Err, source)))
+        })
+    }
+
+    /// The process ended: notes how, kills what it left, and begins to drain its output.
+    pub fn process_ended(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if live.ended.is_some() {
+            return;
+        }
+        let Ok(Some(exit)) = pidfd::try_wait(live.pidfd.as_fd(), true) else { return };
+        let started_at_ns = match self.snapshot.state {
+            ContainerState::Running { started_at_ns } => started_at_ns,
+            ContainerState::Created | ContainerState::Exited(_) => 0,
+        };
+        // The counter is read before the cgroup can go: the verdict must not depend on an event.
+        let oom_killed = live.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+        let record = ExitRecord {
+            code: code(exit),
+            oom_killed,
+            start_error: None,
+            started_at_ns,
+            finished_at_ns: now_ns(),
+        };
+        let _ = live.cgroup.kill();
+        let until = Instant::now() + Duration::from_millis(DRAIN_DEADLINE_MS);
+        live.ended = Some((record, until));
+    }
+
+    /// Moves output to the log; true when this channel is at its end and must not be waited for.
+    pub fn pump(&mut self, channel: Channel, buffer: &mut [u8], records: &mut Vec<u8>) -> Option<Source> {
+        let live = self.live.as_mut()?;
+        let slot = match channel {
+            Channel::Out => &mut live.out,
+            Channel::Err => &mut live.err,
+        };
+        let open = slot.as_mut()?.pump(&mut self.log, buffer, records);
+        if open { None } else { slot.take() }
+    }
+
+    /// Log bytes lost so far.
+    pub fn dropped(&self) -> u64 {
+        self.log.dropped
+    }
+
+    /// When something is due: a SIGKILL, or the end of draining.
+    pub fn due(&self) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        match &live.ended {
+            Some((_, until)) => Some(*until),
+            None => live.kill_at,
+        }
+    }
+
+    /// Is it over? Then the state becomes `Exited`, and the process is reaped by [`Self::bury`]
+    /// once the record is written.
+    pub fn finish(&mut self, now: Instant) -> bool {
+        let Some(live) = &self.live else { return false };
+        let Some((record, until)) = &live.ended else { return false };
+        if now < *until && (live.out.is_some() || live.err.is_some()) {
+            return false;
+        }
+        self.snapshot.state = ContainerState::Exited(record.clone());
+        self.snapshot.pid = None;
+        true
+    }
+
+    /// Reaps the process and removes its cgroup.
+    pub fn bury(&mut self) {
+        if let Some(live) = self.live.take() {
+            let _ = pidfd::try_wait(live.pidfd.as_fd(), false);
+            let _ = live.cgroup.remove();
+        }
+    }
+
+    /// SIGKILL to everything in it.
+    pub fn kill(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.kill_at = None;
+            let _ = pidfd::send_signal(live.pidfd.as_fd(), libc::SIGKILL);
+            let _ = live.cgroup.kill();
+        }
+    }
+}
+
+type Pipes = (Option<Stdio>, Option<Source>, Option<Source>, Option<OwnedFd>);
+
+/// The container's ends and ours.
+fn pipes(terminal: bool, stdin: bool) -> std::io::Result<Pipes> {
+    if terminal {
+        return Ok((None, None, None, None));
+    }
+    let pipe = || klet_sys::fd::pipe().map_err(std::io::Error::other);
+    let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
+    let (stdin, writer) = match stdin.then(pipe).transpose()? {
+        Some((reader, writer)) => (Some(reader), Some(writer)),
+        None => (None, None),
+    };
+    let io = Stdio { stdin, stdout, stderr };
+    Ok((Some(io), Some(Source::new(out, Stream::Stdout)?), Some(Source::new(err, Stream::Stderr)?), writer))
+}
+
+fn join<'a>(pidfd: BorrowedFd<'a>, namespaces: &[Namespace]) -> JoinSandbox<'a> {
+    JoinSandbox {
+        pidfd,
+        network: namespaces.contains(&Namespace::Network),
+        ipc: namespaces.contains(&Namespace::Ipc),
+        uts: namespaces.contains(&Namespace::Uts),
+        pid: namespaces.contains(&Namespace::Pid),
+    }
+}

@@ -1,0 +1,206 @@
+//! Container output into CRI log files, rotated by size.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use klet_cri::LogConfig;
+use klet_cri::log::{Cutter, Stamp, Stream};
+
+/// Bytes read from a pipe at a time.
+pub const READ: usize = 64 << 10;
+
+/// One log file and its older siblings.
+#[derive(Debug)]
+pub struct Log {
+    config: LogConfig,
+    file: Option<File>,
+    size: u64,
+    /// Bytes that could not be written (disk full).
+    pub dropped: u64,
+}
+
+impl Log {
+    /// Opens the log for appending; a log that cannot be opened is tried again with every write.
+    pub fn open(config: LogConfig) -> Self {
+        let mut log = Self { config, file: None, size: 0, dropped: 0 };
+        log.reopen();
+        log
+    }
+
+    fn reopen(&mut self) {
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&self.config.path);
+        self.file = file.ok();
+        let length = self.file.as_ref().and_then(|file| file.metadata().ok());
+        self.size = length.map_or(0, |metadata| metadata.len());
+    }
+
+    /// Appends whole records; what cannot be written is dropped and counted, because a container
+    /// must never wait for a disk.
+    pub fn write(&mut self, records: &[u8], between_lines: bool) {
+        if self.file.is_none() {
+            self.reopen();
+        }
+        let written = self.file.as_mut().map(|file| file.write_all(records));
+        match written {
+            Some(Ok(())) => self.size += records.len() as u64,
+            Some(Err(_)) | None => {
+                self.dropped += records.len() as u64;
+                self.file = None;
+            }
+        }
+        if between_lines && self.size >= self.config.max_bytes {
+            self.rotate();
+        }
+    }
+
+    /// Renames the full file after the present moment and begins a new one.
+    fn rotate(&mut self) {
+        let stamp = Stamp::from_unix_ns(now_ns()).file_suffix();
+        let mut old = self.config.path.clone().into_os_string();
+        old.push(format!(".{stamp}"));
+        let mut old = PathBuf::from(old);
+        let mut number = 1;
+        // Two rotations within one second must not overwrite each other.
+        while old.exists() {
+            old = PathBuf::from(format!("{}.{stamp}.{number}", self.config.path.display()));
+            number += 1;
+        }
+        if fs::rename(&self.config.path, &old).is_ok() {
+            self.file = None;
+            self.reopen();
+            self.remove_old();
+        }
+    }
+
+    fn remove_old(&self) {
+        let (Some(directory), Some(name)) = (self.config.path.parent(), self.config.path.file_name())
+        else {
+            return;
+        };
+        let prefix = format!("{}.", name.to_string_lossy());
+        let mut old: Vec<PathBuf> = fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|entry| entry.path())
+            .collect();
+        old.sort();
+        let keep = usize::try_from(self.config.max_files.max(1) - 1).unwrap_or(0);
+        for path in old.iter().take(old.len().saturating_sub(keep)) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// One pipe or terminal that is read.
+#[derive(Debug)]
+pub struct Source {
+    pub fd: OwnedFd,
+    cutter: Cutter,
+}
+
+impl Source {
+    pub fn new(fd: OwnedFd, stream: Stream) -> io::Result<Self> {
+        let flags = rustix::fs::fcntl_getfl(&fd)?;
+        rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
+        Ok(Self { fd, cutter: Cutter::new(stream) })
+    }
+
+    /// Moves what is there to the log; false at the end.
+    pub fn pump(&mut self, log: &mut Log, buffer: &mut [u8], records: &mut Vec<u8>) -> bool {
+        loop {
+            let count = match read(&self.fd, buffer) {
+                Read::Some(count) => count,
+                Read::Later => return true,
+                Read::End => {
+                    records.clear();
+                    self.cutter.finish(&Stamp::from_unix_ns(now_ns()), records);
+                    log.write(records, true);
+                    return false;
+                }
+            };
+            records.clear();
+            self.cutter.cut(&Stamp::from_unix_ns(now_ns()), &buffer[..count], records);
+            log.write(records, !self.cutter.in_partial());
+            if count < buffer.len() {
+                return true;
+            }
+        }
+    }
+}
+
+/// The outcome of a non-blocking read.
+pub enum Read {
+    Some(usize),
+    Later,
+    End,
+}
+
+/// Reads from a pipe or a terminal's master, whose end is told as `EIO`.
+pub fn read(fd: &OwnedFd, buffer: &mut [u8]) -> Read {
+    loop {
+        return match rustix::io::read(fd, &mut *buffer) {
+            Ok(0) => Read::End,
+            Ok(count) => Read::Some(count),
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(rustix::io::Errno::AGAIN) => Read::Later,
+            Err(_) => Read::End,
+        };
+    }
+}
+
+/// Nanoseconds since the epoch.
+pub fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(dir: &std::path::Path, max_bytes: u64, max_files: u32) -> Log {
+        Log::open(LogConfig { path: dir.join("0.log"), max_bytes, max_files })
+    }
+
+    #[test]
+    fn a_pipe_becomes_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reader, writer) = klet_sys::fd::pipe().unwrap();
+        let mut source = Source::new(reader, Stream::Stdout).unwrap();
+        let mut log = log(dir.path(), 1 << 20, 5);
+        rustix::io::write(&writer, b"one\ntwo").unwrap();
+        let (mut buffer, mut records) = (vec![0; 64], Vec::new());
+        assert!(source.pump(&mut log, &mut buffer, &mut records));
+        drop(writer);
+        assert!(!source.pump(&mut log, &mut buffer, &mut records));
+        let text = fs::read_to_string(dir.path().join("0.log")).unwrap();
+        let payloads: Vec<_> = text.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
+        assert_eq!(payloads, ["stdout F one", "stdout P two", "stdout F "]);
+    }
+
+    #[test]
+    fn full_files_are_rotated_and_the_oldest_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = log(dir.path(), 10, 3);
+        for _ in 0..6 {
+            log.write(b"0123456789\n", true);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let mut log = log(std::path::Path::new("/nonexistent"), 10, 3);
+        log.write(b"abc\n", true);
+        assert_eq!(log.dropped, 4);
+    }
+}

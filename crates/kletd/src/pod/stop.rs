@@ -1,0 +1,175 @@
+//! Ending containers: the hook, the signal, the deadline.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use klet_cri::{ContainerState, Request};
+use klet_pod::{Kill, KillPod};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::records::Labels;
+use super::worker::{Desired, Worker};
+use super::{find, hooks, sandbox};
+use crate::events::Severity;
+use crate::shim::{CallError, Shim};
+use crate::timeline::What;
+
+/// Least time between stop signal and SIGKILL (kubelet `minimumGracePeriodInSeconds`).
+const LEAST: Duration = Duration::from_secs(2);
+
+impl Worker {
+    /// Ends one container.
+    ///
+    /// # Errors
+    /// The shim does not do it.
+    pub async fn stop_one(&mut self, kill: Kill) -> anyhow::Result<()> {
+        self.stop_all(vec![kill]).await
+    }
+
+    /// Ends every container, then the sandbox.
+    ///
+    /// # Errors
+    /// The shim does not do it.
+    pub async fn kill_pod(&mut self, kill: KillPod) -> anyhow::Result<()> {
+        if kill.sandbox_changed {
+            let text = "Pod sandbox changed, it will be killed and re-created.";
+            self.node.events.pod(&self.pod, Severity::Normal, "SandboxChanged", text);
+        }
+        self.stop_all(kill.containers).await.context("error killing pod")?;
+        // How the containers ended must be known before their supervisor is gone.
+        let seen = self.observe().await;
+        self.update_status(&seen, Timestamp::now());
+        if let Some(shim) = self.shim.get() {
+            sandbox::remove_sandbox(&shim).await;
+            self.shim.set(None);
+            self.note(None, What::SandboxRemoved, String::new());
+        }
+        Ok(())
+    }
+
+    async fn stop_all(&mut self, kills: Vec<Kill>) -> anyhow::Result<()> {
+        let Some(shim) = self.shim.get() else { return Ok(()) };
+        let snapshot = shim.status().await?;
+        let stops = kills.iter().filter_map(|kill| {
+            let container = snapshot.containers.iter().find(|container| container.id == kill.id)?;
+            let labels = Labels::from_map(&container.labels);
+            let running = !matches!(container.state, ContainerState::Exited(_));
+            running.then(|| self.stop(shim.clone(), kill, labels.stop_signal))
+        });
+        join_all(stops).await.into_iter().collect()
+    }
+
+    async fn stop(&self, shim: Shim, kill: &Kill, signal: i32) -> anyhow::Result<()> {
+        let target = (kill.kind, kill.name.as_str());
+        self.node.events.container(&self.pod, target, Severity::Normal, "Killing", &*kill.message);
+        self.note(Some(&kill.name), What::Killing, kill.message.clone());
+        let begun = Instant::now();
+        let mut desired = self.desired.clone();
+        let mut grace = seconds(kill.grace_seconds);
+        if kill.pre_stop {
+            grace = self.pre_stop(&shim, kill, &mut desired, grace).await;
+        }
+        loop {
+            let left = grace.saturating_sub(whole_seconds(begun.elapsed())).max(LEAST);
+            let grace_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            shim.call(Request::StopContainer { id: kill.id.clone(), signal, grace_ms }).await?;
+            tokio::select! {
+                ended = until_exited(&shim, &kill.id) => return Ok(ended?),
+                shorter = shortened(&mut desired, grace) => grace = shorter,
+            }
+        }
+    }
+
+    /// Runs the preStop hook within the grace, and answers with the grace as it stands then.
+    async fn pre_stop(
+        &self,
+        shim: &Shim,
+        kill: &Kill,
+        desired: &mut watch::Receiver<Desired>,
+        mut grace: Duration,
+    ) -> Duration {
+        let hook = find(&self.pod, kill.kind, &kill.name)
+            .and_then(|container| container.lifecycle.as_ref())
+            .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        let Some(hook) = hook else { return grace };
+        self.note(Some(&kill.name), What::PreStop, "begins".to_owned());
+        let begun = Instant::now();
+        let run = hooks::run(self, shim, (kill.kind, &kill.name, &kill.id), hook);
+        tokio::pin!(run);
+        loop {
+            tokio::select! {
+                result = &mut run => {
+                    if let Err(error) = result {
+                        tracing::info!(pod = self.identity.name, "preStop: {error}");
+                        self.node.events.container(
+                            &self.pod,
+                            (kill.kind, &kill.name),
+                            Severity::Warning,
+                            "FailedPreStopHook",
+                            "PreStopHook failed",
+                        );
+                    }
+                    return grace;
+                }
+                () = tokio::time::sleep_until(begun + grace) => return grace,
+                shorter = shortened(desired, grace) => grace = shorter,
+                () = gone(shim, &kill.id) => return grace,
+            }
+        }
+    }
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// The kubelet subtracts whole seconds from the grace.
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs())
+}
+
+/// Returns when the deletion's grace became shorter than `grace`: the new one.
+async fn shortened(desired: &mut watch::Receiver<Desired>, grace: Duration) -> Duration {
+    loop {
+        let wanted = {
+            let desired = desired.borrow_and_update();
+            match desired.pod.metadata.deletion_grace_period_seconds {
+                _ if desired.removed => Some(Duration::from_secs(1)),
+                given => given.map(seconds),
+            }
+        };
+        if let Some(wanted) = wanted
+            && wanted < grace
+        {
+            return wanted;
+        }
+        if desired.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Returns when the container has ended.
+///
+/// # Errors
+/// The shim is gone.
+pub async fn until_exited(shim: &Shim, id: &str) -> Result<(), CallError> {
+    let mut changes = shim.changes();
+    loop {
+        changes.mark_unchanged();
+        let snapshot = shim.status().await?;
+        let state = snapshot.containers.iter().find(|container| container.id == id);
+        if state.is_none_or(|container| matches!(container.state, ContainerState::Exited(_))) {
+            return Ok(());
+        }
+        // An error means that the connection ended: the next status call says so.
+        let _ = changes.changed().await;
+    }
+}
+
+async fn gone(shim: &Shim, id: &str) {
+    let _ = until_exited(shim, id).await;
+}
