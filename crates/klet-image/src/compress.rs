@@ -41,7 +41,8 @@ impl Compression {
         if head.starts_with(GZIP) {
             Self::Gzip
         } else if head.starts_with(ZSTD)
-            || (head.first().is_some_and(|b| b & 0xf0 == 0x50) && head[1..].starts_with(ZSTD_SKIPPABLE))
+            || (head.first().is_some_and(|b| b & 0xf0 == 0x50)
+                && head[1..].starts_with(ZSTD_SKIPPABLE))
         {
             Self::Zstd
         } else {
@@ -98,7 +99,9 @@ impl<R: Read> Decoder<R> {
             return Err(io::Error::other(format!("decompresses to more than {stream} bytes")));
         }
         if self.produced > ratio_free.saturating_add(self.consumed().saturating_mul(ratio)) {
-            return Err(io::Error::other(format!("decompresses to more than {ratio} times its size")));
+            return Err(io::Error::other(format!(
+                "decompresses to more than {ratio} times its size"
+            )));
         }
         Ok(())
     }
@@ -146,4 +149,3 @@ pub(crate) fn read_full(reader: &mut impl Read, mut buffer: &mut [u8]) -> io::Re
     }
     Ok(total)
 }
-

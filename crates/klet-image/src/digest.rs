@@ -42,7 +42,8 @@ impl Digest {
 
     /// Identity of a layer on top of others: the OCI image specification's ChainID.
     pub(crate) fn chain(parent: Option<&Self>, diff: &Self) -> Self {
-        parent.map_or_else(|| diff.clone(), |parent| Self::of(format!("{parent} {diff}").as_bytes()))
+        parent
+            .map_or_else(|| diff.clone(), |parent| Self::of(format!("{parent} {diff}").as_bytes()))
     }
 }
 
@@ -79,11 +80,6 @@ pub(crate) struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     pub(crate) fn new(inner: R) -> Self {
         Self { inner, hash: Sha256::new(), count: 0 }
-    }
-
-    /// The reader below, for its counters.
-    pub(crate) fn get_ref(&self) -> &R {
-        &self.inner
     }
 
     /// Reads to the end and returns the digest of everything, and the reader below.

@@ -151,7 +151,9 @@ pub enum RemoveError {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The container id is not a plain file name.
-    #[error("container id {0:?} cannot name a snapshot: use 1 to 128 of [A-Za-z0-9_.-], first not '.'")]
+    #[error(
+        "container id {0:?} cannot name a snapshot: use 1 to 128 of [A-Za-z0-9_.-], first not '.'"
+    )]
     Id(String),
     /// There is one already.
     #[error("snapshot {0} exists already")]

@@ -82,7 +82,15 @@ struct Extractor {
 impl Extractor {
     fn new(view: MergedView, budget: u64) -> Self {
         let buffer = vec![0; 256 << 10];
-        Self { view, budget, written: 0, times: BTreeMap::new(), remembered: 0, last_parent: None, buffer }
+        Self {
+            view,
+            budget,
+            written: 0,
+            times: BTreeMap::new(),
+            remembered: 0,
+            last_parent: None,
+            buffer,
+        }
     }
 
     /// The root looks as it does below, until the layer says otherwise.
@@ -158,7 +166,8 @@ impl Extractor {
 
     /// A directory the archive does not list: as it is in the layers below, or 0755.
     fn implied(&mut self, parent: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<OwnedFd> {
-        let below = self.view.lookup(path)?.filter(|found| found.file_type() == FileType::Directory);
+        let below =
+            self.view.lookup(path)?.filter(|found| found.file_type() == FileType::Directory);
         let attributes = below.as_ref().map(Attributes::of).transpose()?.unwrap_or_default();
         let fd = make_directory(parent, name)?;
         attributes.apply(&fd)?;
@@ -166,7 +175,13 @@ impl Extractor {
         Ok(fd)
     }
 
-    fn place(&mut self, entry: &Entry, parent: &Directory, name: &OsStr, data: &mut impl Read) -> io::Result<()> {
+    fn place(
+        &mut self,
+        entry: &Entry,
+        parent: &Directory,
+        name: &OsStr,
+        data: &mut impl Read,
+    ) -> io::Result<()> {
         match &entry.kind {
             Kind::Directory => {
                 let fd = make_directory(&parent.fd, name)?;
@@ -206,7 +221,9 @@ impl Extractor {
     fn set_times(&mut self) -> io::Result<()> {
         for (path, mtime) in std::mem::take(&mut self.times) {
             let found = self.view.lookup(&path)?;
-            if let Some(found) = found.filter(|f| f.layer == 0 && f.file_type() == FileType::Directory) {
+            if let Some(found) =
+                found.filter(|f| f.layer == 0 && f.file_type() == FileType::Directory)
+            {
                 attributes::set_mtime_at(found.parent.as_fd(), &found.name, mtime)?;
             }
         }

@@ -59,7 +59,11 @@ impl Index {
     pub(crate) fn read(path: &Path) -> Result<Self, StoreError> {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            result => result.map_err(|source| StoreError::Io { step: "read", path: path.to_owned(), source })?,
+            result => result.map_err(|source| StoreError::Io {
+                step: "read",
+                path: path.to_owned(),
+                source,
+            })?,
         };
         let damaged = |source| StoreError::Index { path: path.to_owned(), source };
         let index: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
@@ -85,9 +89,16 @@ impl Index {
 
     /// Drops layers that no image and none of `used` directories needs; returns what was dropped.
     pub(crate) fn drop_unused_layers(&mut self, used: &BTreeSet<u64>) -> Vec<LayerRecord> {
-        let needed: BTreeSet<&Digest> = self.images.values().flat_map(|image| &image.layers).collect();
-        let keep = |chain: &Digest, layer: &LayerRecord| needed.contains(chain) || used.contains(&layer.directory);
-        let dropped = self.layers.iter().filter(|(chain, layer)| !keep(chain, layer)).map(|(_, layer)| *layer);
+        let needed: BTreeSet<&Digest> =
+            self.images.values().flat_map(|image| &image.layers).collect();
+        let keep = |chain: &Digest, layer: &LayerRecord| {
+            needed.contains(chain) || used.contains(&layer.directory)
+        };
+        let dropped = self
+            .layers
+            .iter()
+            .filter(|(chain, layer)| !keep(chain, layer))
+            .map(|(_, layer)| *layer);
         let dropped: Vec<LayerRecord> = dropped.collect();
         let gone: BTreeSet<u64> = dropped.iter().map(|layer| layer.directory).collect();
         self.layers.retain(|_, layer| !gone.contains(&layer.directory));
@@ -96,6 +107,9 @@ impl Index {
 
     /// Digests of the documents the images refer to.
     pub(crate) fn documents(&self) -> BTreeSet<&Digest> {
-        self.images.iter().flat_map(|(id, image)| std::iter::once(id).chain(&image.manifest)).collect()
+        self.images
+            .iter()
+            .flat_map(|(id, image)| std::iter::once(id).chain(&image.manifest))
+            .collect()
     }
 }

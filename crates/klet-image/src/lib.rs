@@ -24,6 +24,8 @@ mod snapshot;
 mod source;
 mod store;
 mod tarstream;
+#[cfg(test)]
+mod testing;
 mod trash;
 pub mod users;
 

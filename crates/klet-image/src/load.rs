@@ -42,7 +42,8 @@ impl ImageStore {
             return Err(LoadError::Read(io::Error::other("neither a file nor a directory")));
         }
         let mut head = [0; 4];
-        let n = read_full(&mut File::open(path).map_err(LoadError::Read)?, &mut head).map_err(LoadError::Read)?;
+        let n = read_full(&mut File::open(path).map_err(LoadError::Read)?, &mut head)
+            .map_err(LoadError::Read)?;
         let file = File::open(path).map_err(LoadError::Read)?;
         match Compression::detect(&head[..n]) {
             Compression::Plain => self.load_source(&Source::archive(file)?),
@@ -52,7 +53,9 @@ impl ImageStore {
 
     /// Copies a stream, decompressed, into a file that has no name, so that a crash leaves nothing.
     fn stage(&self, reader: impl Read) -> Result<File, LoadError> {
-        let write = |step| move |source| LoadError::Write { step, object: "the archive".to_owned(), source };
+        let write = |step| {
+            move |source| LoadError::Write { step, object: "the archive".to_owned(), source }
+        };
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let fd = rustix::fs::open(self.temporary(), flags, Mode::RUSR | Mode::WUSR);
         let mut file: File = fd.map_err(|errno| write("stage")(errno.into()))?.into();
@@ -88,7 +91,11 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn run(&mut self, source: &Source, images: Vec<Described>) -> Result<Vec<LoadedImage>, LoadError> {
+    fn run(
+        &mut self,
+        source: &Source,
+        images: Vec<Described>,
+    ) -> Result<Vec<LoadedImage>, LoadError> {
         let mut loaded = Vec::new();
         for image in &images {
             let chains = self.unpack(source, image)?;
@@ -98,7 +105,10 @@ impl Load<'_> {
             if image.names.is_empty() {
                 loaded.push(LoadedImage { name: None, id });
             } else {
-                let named = |name: &crate::Reference| LoadedImage { name: Some(name.to_string()), id: id.clone() };
+                let named = |name: &crate::Reference| LoadedImage {
+                    name: Some(name.to_string()),
+                    id: id.clone(),
+                };
                 loaded.extend(image.names.iter().map(named));
             }
         }
@@ -135,7 +145,8 @@ impl Load<'_> {
         let record = LayerRecord { directory: self.index.next_layer, size: 0 };
         self.index.next_layer += 1;
         self.unpacked.push(Unpacked { chain: chain.clone(), record });
-        let section = source.open(&layer.member)?.ok_or_else(|| LoadError::Missing(object.clone()))?;
+        let section =
+            source.open(&layer.member)?.ok_or_else(|| LoadError::Missing(object.clone()))?;
         if let Some((_, size)) = layer.stored.as_ref().filter(|(_, size)| *size != section.len()) {
             return Err(LoadError::Size { object, expected: *size, actual: section.len() });
         }
@@ -165,7 +176,8 @@ impl Load<'_> {
 
     fn keep_documents(&self, image: &Described) -> Result<(), LoadError> {
         for (digest, bytes) in &image.documents {
-            let write = |source| LoadError::Write { step: "write", object: digest.to_string(), source };
+            let write =
+                |source| LoadError::Write { step: "write", object: digest.to_string(), source };
             let temporary = self.store.temporary().join(digest.hex());
             fs::write(&temporary, bytes).map_err(write)?;
             fs::rename(&temporary, self.store.blob_path(digest)).map_err(write)?;
@@ -196,11 +208,13 @@ impl Load<'_> {
 
     /// Puts everything on disk with one flush, then lets it be seen.
     fn commit(&mut self) -> Result<(), LoadError> {
-        let write = |step| move |source| LoadError::Write { step, object: "layers".to_owned(), source };
+        let write =
+            |step| move |source| LoadError::Write { step, object: "layers".to_owned(), source };
         let layers = self.store.layers();
         for unpacked in &self.unpacked {
             let name = unpacked.record.directory.to_string();
-            fs::rename(self.temporary(unpacked.record.directory), layers.join(name)).map_err(write("move"))?;
+            fs::rename(self.temporary(unpacked.record.directory), layers.join(name))
+                .map_err(write("move"))?;
         }
         let directory = open_root(&layers).map_err(write("open"))?;
         syncfs(&directory).map_err(|errno| write("flush")(errno.into()))?;
@@ -245,7 +259,11 @@ fn unpack_stream(
     }
     if diff_id != layer.diff_id {
         let (expected, actual) = (layer.diff_id.to_string(), diff_id.to_string());
-        return Err(LoadError::Digest { object: format!("{object}, uncompressed,"), expected, actual });
+        return Err(LoadError::Digest {
+            object: format!("{object}, uncompressed,"),
+            expected,
+            actual,
+        });
     }
     Ok(written)
 }

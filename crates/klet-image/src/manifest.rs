@@ -89,7 +89,8 @@ fn resolve_descriptor(
         return image(source, (descriptor.digest, bytes), &config, layers);
     }
     if !descriptor.is_index() {
-        let reason = format!("media type {:?} is no image manifest or index", descriptor.media_type);
+        let reason =
+            format!("media type {:?} is no image manifest or index", descriptor.media_type);
         return Err(LoadError::Document { object, reason });
     }
     bounded(&object, "nested indexes", depth + 1, MAX_INDEX_DEPTH)?;
@@ -142,9 +143,15 @@ fn docker(source: &Source, manifest: &[u8]) -> Result<Vec<Described>, LoadError>
 fn docker_image(source: &Source, entry: DockerImage) -> Result<Described, LoadError> {
     let bytes = source.document(&entry.config, MAX_CONFIG)?;
     let bytes = bytes.ok_or_else(|| LoadError::Missing(entry.config.clone()))?;
-    let names = entry.repo_tags.unwrap_or_default().iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>();
+    let names = entry
+        .repo_tags
+        .unwrap_or_default()
+        .iter()
+        .map(|tag| Reference::parse(tag))
+        .collect::<Result<_, _>>();
     let names = names.map_err(LoadError::Name)?;
-    let layers = entry.layers.unwrap_or_default().into_iter().map(|member| (member, None)).collect();
+    let layers =
+        entry.layers.unwrap_or_default().into_iter().map(|member| (member, None)).collect();
     match described(Digest::of(&bytes), bytes, layers)? {
         Ok(image) => Ok(Described { names, ..image }),
         Err(found) => Err(LoadError::Platform { wanted: Platform::host().to_string(), found }),
@@ -153,7 +160,11 @@ fn docker_image(source: &Source, entry: DockerImage) -> Result<Described, LoadEr
 
 type Stored = (String, Option<(Digest, u64)>);
 
-fn described(id: Digest, bytes: Vec<u8>, stored: Vec<Stored>) -> Result<Result<Described, String>, LoadError> {
+fn described(
+    id: Digest,
+    bytes: Vec<u8>,
+    stored: Vec<Stored>,
+) -> Result<Result<Described, String>, LoadError> {
     let object = format!("configuration {id}");
     let configuration: Configuration = parse(&object, &bytes)?;
     let platform = configuration.platform();
@@ -167,7 +178,9 @@ fn described(id: Digest, bytes: Vec<u8>, stored: Vec<Stored>) -> Result<Result<D
         return Err(LoadError::Document { object, reason });
     }
     let layers = stored.into_iter().zip(diff_ids);
-    let layers = layers.map(|((member, stored), diff_id)| DescribedLayer { member, stored, diff_id }).collect();
+    let layers = layers
+        .map(|((member, stored), diff_id)| DescribedLayer { member, stored, diff_id })
+        .collect();
     let documents = vec![(id.clone(), bytes)];
     Ok(Ok(Described { names: Vec::new(), id, manifest: None, documents, created, config, layers }))
 }
@@ -177,7 +190,13 @@ fn blob(source: &Source, descriptor: &Descriptor, max: u64) -> Result<Vec<u8>, L
     let object = descriptor.digest.to_string();
     let bytes = source.document(&descriptor.member(), max)?;
     let bytes = bytes.ok_or_else(|| LoadError::Missing(format!("blob {object}")))?;
-    check_blob(&object, &descriptor.digest, descriptor.size, &Digest::of(&bytes), bytes.len() as u64)?;
+    check_blob(
+        &object,
+        &descriptor.digest,
+        descriptor.size,
+        &Digest::of(&bytes),
+        bytes.len() as u64,
+    )?;
     Ok(bytes)
 }
 
@@ -194,7 +213,11 @@ pub(crate) fn check_blob(
         return Err(LoadError::Size { object, expected: size, actual: actual_size });
     }
     if digest != actual {
-        return Err(LoadError::Digest { object, expected: digest.to_string(), actual: actual.to_string() });
+        return Err(LoadError::Digest {
+            object,
+            expected: digest.to_string(),
+            actual: actual.to_string(),
+        });
     }
     Ok(())
 }
@@ -203,5 +226,8 @@ fn bounded(object: &str, what: &str, count: usize, max: usize) -> Result<(), Loa
     if count <= max {
         return Ok(());
     }
-    Err(LoadError::Document { object: object.to_owned(), reason: format!("more than {max} {what}") })
+    Err(LoadError::Document {
+        object: object.to_owned(),
+        reason: format!("more than {max} {what}"),
+    })
 }

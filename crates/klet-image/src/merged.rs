@@ -86,7 +86,9 @@ impl MergedView {
     fn lookup_from(&self, first: usize, path: &Path) -> io::Result<Option<Found>> {
         for (layer, root) in self.layers.iter().enumerate().skip(first) {
             match lookup_in(root, path)? {
-                Step::Found { parent, name, stat } => return Ok(Some(Found { layer, parent, name, stat })),
+                Step::Found { parent, name, stat } => {
+                    return Ok(Some(Found { layer, parent, name, stat }));
+                }
                 Step::Hidden => return Ok(None),
                 Step::Below => {}
             }
@@ -141,7 +143,11 @@ impl MergedView {
 }
 
 enum Step {
-    Found { parent: OwnedFd, name: OsString, stat: Stat },
+    Found {
+        parent: OwnedFd,
+        name: OsString,
+        stat: Stat,
+    },
     /// Not here, and lower layers do not show through.
     Hidden,
     /// Not here; ask the next layer.
@@ -207,7 +213,15 @@ pub(crate) fn open_dir(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Owned
 
 /// Opens `name`, a single component, without following links or leaving the file system.
 fn open_in(parent: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    Ok(fs::openat2(parent, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    Ok(fs::openat2(
+        parent,
+        name,
+        flags | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        resolve,
+    )?)
 }

@@ -25,13 +25,19 @@ pub enum ReferenceError {
     #[error("couldn't parse image name {0:?}: invalid reference format")]
     Format(String),
     /// Repository paths are lower case.
-    #[error("couldn't parse image name {0:?}: invalid reference format: repository name ({1}) must be lowercase")]
+    #[error(
+        "couldn't parse image name {0:?}: invalid reference format: repository name ({1}) must be lowercase"
+    )]
     Uppercase(String, String),
     /// More than 255 bytes.
-    #[error("couldn't parse image name {0:?}: repository name must not be more than {MAX_NAME} characters")]
+    #[error(
+        "couldn't parse image name {0:?}: repository name must not be more than {MAX_NAME} characters"
+    )]
     TooLong(String),
     /// 64 hexadecimal digits alone would be taken for an image id.
-    #[error("couldn't parse image name {0:?}: invalid repository name, cannot specify 64-byte hexadecimal strings")]
+    #[error(
+        "couldn't parse image name {0:?}: invalid repository name, cannot specify 64-byte hexadecimal strings"
+    )]
     Hexadecimal(String),
     /// An id prefix fits several images.
     #[error("image id {0:?} is ambiguous; give more of it")]
@@ -177,7 +183,9 @@ fn is_host(host: &str) -> bool {
 
 fn is_port_suffix(text: &str) -> bool {
     text.is_empty()
-        || text.strip_prefix(':').is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
+        || text
+            .strip_prefix(':')
+            .is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_domain_component(part: &str) -> bool {
@@ -198,7 +206,9 @@ fn is_path_component(part: &str) -> bool {
     let separators = part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     edge(part.bytes().next())
         && edge(part.bytes().last())
-        && separators.into_iter().all(|run| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|b| b == b'-'))
+        && separators
+            .into_iter()
+            .all(|run| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|b| b == b'-'))
 }
 
 /// `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`

@@ -23,12 +23,18 @@ const MAX_DEPTH: usize = 128;
 
 impl ImageStore {
     /// Makes the directories for a container's root file system.
-    pub fn prepare_snapshot(&self, image: &Image, container_id: &str) -> Result<Snapshot, SnapshotError> {
+    pub fn prepare_snapshot(
+        &self,
+        image: &Image,
+        container_id: &str,
+    ) -> Result<Snapshot, SnapshotError> {
         let path = self.snapshot_path(container_id)?;
-        let failed = |step| move |source| SnapshotError::Io { id: container_id.to_owned(), step, source };
+        let failed =
+            |step| move |source| SnapshotError::Io { id: container_id.to_owned(), step, source };
         // Held until the layers are written down, so that they cannot be removed in between.
         let index = self.index();
-        let known: BTreeSet<PathBuf> = index.layers.keys().map(|chain| self.layer_path(&index, chain)).collect();
+        let known: BTreeSet<PathBuf> =
+            index.layers.keys().map(|chain| self.layer_path(&index, chain)).collect();
         if !image.layers.iter().all(|layer| known.contains(layer)) {
             return Err(SnapshotError::NoImage(image.id.clone()));
         }
@@ -38,12 +44,14 @@ impl ImageStore {
             }
             result => result.map_err(failed("create it"))?,
         }
-        fs::write(path.join(LOWER), lower_text(&image.layers)).map_err(failed("record its layers"))?;
+        fs::write(path.join(LOWER), lower_text(&image.layers))
+            .map_err(failed("record its layers"))?;
         drop(index);
         let (upper, work) = (path.join("upper"), path.join("work"));
         fs::create_dir(&work).map_err(failed("create its work directory"))?;
         fs::create_dir(&upper).map_err(failed("create its upper directory"))?;
-        copy_root(image.layers.first().map(PathBuf::as_path), &upper).map_err(failed("set the root's owner and mode"))?;
+        copy_root(image.layers.first().map(PathBuf::as_path), &upper)
+            .map_err(failed("set the root's owner and mode"))?;
         let mut lower = image.layers.clone();
         if lower.is_empty() {
             // Overlayfs needs a lower layer; an image without any gets an empty one.
@@ -86,7 +94,9 @@ impl ImageStore {
         for id in &snapshots {
             let path = self.root().join("snapshots").join(id);
             snapshot_bytes += match open_root(&path) {
-                Ok(directory) => allocated(directory.as_fd(), 0).map_err(io_error("measure", &path))?,
+                Ok(directory) => {
+                    allocated(directory.as_fd(), 0).map_err(io_error("measure", &path))?
+                }
                 Err(_removed_meanwhile) => 0,
             };
         }
@@ -102,8 +112,14 @@ impl ImageStore {
     /// Layer directories that snapshots stand on.
     pub(crate) fn layers_in_snapshots(&self) -> BTreeSet<u64> {
         let ids = self.snapshots();
-        let texts = ids.iter().filter_map(|id| fs::read_to_string(self.root().join("snapshots").join(id).join(LOWER)).ok());
-        texts.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u64>>()).collect()
+        let texts = ids.iter().filter_map(|id| {
+            fs::read_to_string(self.root().join("snapshots").join(id).join(LOWER)).ok()
+        });
+        texts
+            .flat_map(|text| {
+                text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u64>>()
+            })
+            .collect()
     }
 
     fn snapshot_path(&self, container_id: &str) -> Result<PathBuf, SnapshotError> {

@@ -70,14 +70,17 @@ impl Source {
     pub(crate) fn archive(file: File) -> Result<Self, LoadError> {
         let end = file.metadata().map_err(LoadError::Read)?.len();
         let file = Arc::new(file);
-        let mut tar = TarReader::with_skip(Section { file: file.clone(), position: 0, end }, Section::skip);
+        let mut tar =
+            TarReader::with_skip(Section { file: file.clone(), position: 0, end }, Section::skip);
         let mut members = HashMap::new();
         let mut names = 0;
         while let Some(entry) = tar.next_entry().map_err(LoadError::Read)? {
             let Some(name) = member_name("", &entry.path) else { continue };
             let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
             let member = match entry.kind {
-                Kind::File { segments, size } if segments == [Segment { offset: 0, length: size }] => {
+                Kind::File { segments, size }
+                    if segments == [Segment { offset: 0, length: size }] =>
+                {
                     Some(Member::Data { offset: entry.offset, size })
                 }
                 Kind::Symlink(target) => member_name(&folder, &target).map(Member::Link),
@@ -86,7 +89,9 @@ impl Source {
             };
             names += name.len();
             if names > MAX_NAMES {
-                return Err(LoadError::Read(io::Error::other("image archive has too many members")));
+                return Err(LoadError::Read(io::Error::other(
+                    "image archive has too many members",
+                )));
             }
             if let Some(member) = member {
                 members.insert(name, member);
@@ -126,7 +131,11 @@ fn open_member(file: &Arc<File>, members: &HashMap<String, Member>, name: &str) 
     for _ in 0..MAX_LINKS {
         match members.get(&name)? {
             Member::Data { offset, size } => {
-                return Some(Section { file: file.clone(), position: *offset, end: offset.checked_add(*size)? });
+                return Some(Section {
+                    file: file.clone(),
+                    position: *offset,
+                    end: offset.checked_add(*size)?,
+                });
             }
             Member::Link(target) => name.clone_from(target),
         }

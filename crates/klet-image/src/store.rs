@@ -54,12 +54,21 @@ impl ImageStore {
     }
 
     pub(crate) fn open_with(root: &Path, limits: Limits) -> Result<Self, StoreError> {
-        for directory in ["", "images", "images/blobs/sha256", "images/layers", "images/tmp", "snapshots", "trash"] {
+        for directory in [
+            "",
+            "images",
+            "images/blobs/sha256",
+            "images/layers",
+            "images/tmp",
+            "snapshots",
+            "trash",
+        ] {
             private_directory(&root.join(directory))?;
         }
         let lock = lock(root)?;
         let index = Index::read(&root.join("images/index.json"))?;
-        let trash = Trash::start(&root.join("trash")).map_err(io_error("open", &root.join("trash")))?;
+        let trash =
+            Trash::start(&root.join("trash")).map_err(io_error("open", &root.join("trash")))?;
         let inner = Inner {
             root: root.to_owned(),
             index: Mutex::new(index),
@@ -89,7 +98,11 @@ impl ImageStore {
     }
 
     /// Removes a name, and the image with its last name. `in_use` tells whether a container runs an image id.
-    pub fn remove(&self, name_or_id: &str, in_use: &dyn Fn(&str) -> bool) -> Result<RemoveReport, RemoveError> {
+    pub fn remove(
+        &self,
+        name_or_id: &str,
+        in_use: &dyn Fn(&str) -> bool,
+    ) -> Result<RemoveReport, RemoveError> {
         let _loading = self.lock_loading();
         let mut index = self.index().clone();
         let not_found = || RemoveError::NotFound(name_or_id.to_owned());
@@ -136,7 +149,11 @@ impl ImageStore {
     }
 
     fn image(&self, index: &Index, id: &Digest, record: &ImageRecord) -> Image {
-        let sizes = record.layers.iter().filter_map(|chain| index.layers.get(chain)).map(|layer| layer.size);
+        let sizes = record
+            .layers
+            .iter()
+            .filter_map(|chain| index.layers.get(chain))
+            .map(|layer| layer.size);
         Image {
             id: id.to_string(),
             names: record.names.iter().cloned().collect(),
@@ -150,12 +167,17 @@ impl ImageStore {
 
     /// Removes what the index does not know: an interrupted load or removal.
     fn sweep(&self) -> Result<(), StoreError> {
-        let known: BTreeSet<String> = self.index().layers.values().map(|layer| layer.directory.to_string()).collect();
+        let known: BTreeSet<String> =
+            self.index().layers.values().map(|layer| layer.directory.to_string()).collect();
         for path in list_directory(&self.temporary())? {
             self.to_trash(&path)?;
         }
         for path in list_directory(&self.layers())? {
-            if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| known.contains(name)) {
+            if !path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| known.contains(name))
+            {
                 self.to_trash(&path)?;
             }
         }
@@ -169,7 +191,11 @@ impl ImageStore {
         let index = self.index();
         let known: BTreeSet<&str> = index.documents().into_iter().map(Digest::hex).collect();
         for path in list_directory(&self.inner.root.join("images/blobs/sha256"))? {
-            if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| known.contains(name)) {
+            if !path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| known.contains(name))
+            {
                 fs::remove_file(&path).map_err(io_error("remove", &path))?;
             }
         }
@@ -238,12 +264,17 @@ impl ImageStore {
 }
 
 /// By name, by digest, or by id. A name wins over the beginning of an id.
-fn find<'a>(index: &'a Index, text: &str) -> Result<Option<(&'a Digest, &'a ImageRecord)>, ReferenceError> {
+fn find<'a>(
+    index: &'a Index,
+    text: &str,
+) -> Result<Option<(&'a Digest, &'a ImageRecord)>, ReferenceError> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    let is_hex = (4..=64).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hex = (4..=64).contains(&hex.len())
+        && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let parsed = Reference::parse(text);
     if let Ok(reference) = &parsed {
-        let digest = reference.digest().map(|digest| format!("{}@{digest}", reference.repository()));
+        let digest =
+            reference.digest().map(|digest| format!("{}@{digest}", reference.repository()));
         let canonical = reference.to_string();
         let fits = |record: &ImageRecord| match &digest {
             Some(digest) => record.digests.contains(digest),
@@ -278,11 +309,15 @@ fn lock(root: &Path) -> Result<File, StoreError> {
 }
 
 pub(crate) fn list_directory(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let entries = fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let entries =
+        fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     entries.map_err(io_error("list", path))
 }
 
-pub(crate) fn io_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+pub(crate) fn io_error(
+    step: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StoreError + use<> {
     let path = path.to_owned();
     move |source| StoreError::Io { step, path, source }
 }

@@ -21,12 +21,21 @@ const BLOCK: u64 = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A regular file with its data segments; everything between them is zero.
-    File { segments: Vec<Segment>, size: u64 },
+    File {
+        segments: Vec<Segment>,
+        size: u64,
+    },
     Directory,
     Symlink(Vec<u8>),
     Hardlink(Vec<u8>),
-    CharDevice { major: u32, minor: u32 },
-    BlockDevice { major: u32, minor: u32 },
+    CharDevice {
+        major: u32,
+        minor: u32,
+    },
+    BlockDevice {
+        major: u32,
+        minor: u32,
+    },
     Fifo,
 }
 
@@ -79,7 +88,11 @@ impl<R: Read> TarReader<R> {
         loop {
             self.skip_data()?;
             let Some(header) = self.read_header()? else {
-                return if extensions.is_empty() { Ok(None) } else { Err(bad("ends after an extension header")) };
+                return if extensions.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(bad("ends after an extension header"))
+                };
             };
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
@@ -102,19 +115,28 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    fn entry(&mut self, header: &Header, size: u64, extensions: &mut Extensions) -> io::Result<Option<Entry>> {
+    fn entry(
+        &mut self,
+        header: &Header,
+        size: u64,
+        extensions: &mut Extensions,
+    ) -> io::Result<Option<Entry>> {
         let Extensions { path, link, pax } = std::mem::take(extensions);
         let size = pax.size()?.unwrap_or(size);
         let path = pax.path.clone().or(path).unwrap_or_else(|| header.path_bytes().into_owned());
         let link = pax.link.clone().or(link);
-        let link = link.or_else(|| header.link_name_bytes().map(|name| name.into_owned())).unwrap_or_default();
+        let link = link
+            .or_else(|| header.link_name_bytes().map(|name| name.into_owned()))
+            .unwrap_or_default();
         if path.len() > MAX_PATH || link.len() > MAX_PATH {
             return Err(bad(format!("a path of more than {MAX_PATH} bytes")));
         }
         let entry_type = header.entry_type();
         // Only files have data; a size on anything else (old tars give hard links one) is ignored as GNU tar does.
         self.set_data(if has_data(entry_type) { size } else { 0 })?;
-        let Some(kind) = self.kind(header, entry_type, &path, link, size, &pax)? else { return Ok(None) };
+        let Some(kind) = self.kind(header, entry_type, &path, link, size, &pax)? else {
+            return Ok(None);
+        };
         let path = pax.sparse_name.clone().unwrap_or(path);
         Ok(Some(Entry {
             path,
@@ -150,7 +172,11 @@ impl<R: Read> TarReader<R> {
                 Kind::File { segments, size }
             }
             // Before POSIX, a directory was a file whose name ends in a slash.
-            EntryType::Regular if path.ends_with(b"/") && header.as_ustar().is_none() && header.as_gnu().is_none() => {
+            EntryType::Regular
+                if path.ends_with(b"/")
+                    && header.as_ustar().is_none()
+                    && header.as_gnu().is_none() =>
+            {
                 Kind::Directory
             }
             EntryType::Regular | EntryType::Continuous => {
@@ -161,8 +187,12 @@ impl<R: Read> TarReader<R> {
             EntryType::Link => Kind::Hardlink(link),
             EntryType::Fifo => Kind::Fifo,
             EntryType::Char => device().map(|(major, minor)| Kind::CharDevice { major, minor })?,
-            EntryType::Block => device().map(|(major, minor)| Kind::BlockDevice { major, minor })?,
-            other => return Err(bad(format!("unknown entry type {:?}", char::from(other.as_byte())))),
+            EntryType::Block => {
+                device().map(|(major, minor)| Kind::BlockDevice { major, minor })?
+            }
+            other => {
+                return Err(bad(format!("unknown entry type {:?}", char::from(other.as_byte()))));
+            }
         }))
     }
 
@@ -216,7 +246,10 @@ impl<R: Read> TarReader<R> {
     }
 
     fn set_data(&mut self, size: u64) -> io::Result<()> {
-        self.position.checked_add(size).and_then(|end| end.checked_add(BLOCK)).ok_or_else(|| bad("size overflows"))?;
+        self.position
+            .checked_add(size)
+            .and_then(|end| end.checked_add(BLOCK))
+            .ok_or_else(|| bad("size overflows"))?;
         self.remaining = size;
         self.padding = size.next_multiple_of(BLOCK) - size;
         Ok(())
@@ -275,14 +308,22 @@ fn has_data(entry_type: EntryType) -> bool {
 
 fn check_sum(header: &Header) -> io::Result<()> {
     let bytes = header.as_bytes();
-    let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
-    if header.cksum()? == sum { Ok(()) } else { Err(bad("header checksum does not match: not a tar stream, or damaged")) }
+    let sum: u32 =
+        bytes[..148].iter().chain(&bytes[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+    if header.cksum()? == sum {
+        Ok(())
+    } else {
+        Err(bad("header checksum does not match: not a tar stream, or damaged"))
+    }
 }
 
 /// Ids above 2^32-2 cannot be given to a file (`-1` means "leave alone" to chown).
 fn id(pax: Option<u64>, header: u64) -> io::Result<u32> {
     let id = pax.unwrap_or(header);
-    u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(|| bad(format!("owner {id} is out of range")))
+    u32::try_from(id)
+        .ok()
+        .filter(|&id| id != u32::MAX)
+        .ok_or_else(|| bad(format!("owner {id} is out of range")))
 }
 
 fn header_mtime(header: &Header) -> io::Result<(i64, u32)> {

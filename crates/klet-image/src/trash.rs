@@ -20,7 +20,8 @@ impl Trash {
     pub(crate) fn start(directory: &Path) -> io::Result<Self> {
         let directory = open_root(directory)?;
         let (wake, woken) = sync_channel(1);
-        let thread = Builder::new().name("image-trash".into()).spawn(move || run(&directory, &woken))?;
+        let thread =
+            Builder::new().name("image-trash".into()).spawn(move || run(&directory, &woken))?;
         Ok(Self { wake: Some(wake), thread: Some(thread) })
     }
 

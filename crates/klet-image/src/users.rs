@@ -75,7 +75,10 @@ pub fn lookup(layers: &[PathBuf], user: &str) -> Result<UserInfo, UserError> {
     let view = MergedView::open(layers).map_err(|source| UserError::Io { file: PASSWD, source })?;
     let accounts: Vec<Account> = read(&view, PASSWD)?.lines().filter_map(Account::parse).collect();
     let account = match number(user)? {
-        Some(uid) => accounts.into_iter().find(|account| account.uid == uid).unwrap_or_else(|| Account::unknown(uid)),
+        Some(uid) => accounts
+            .into_iter()
+            .find(|account| account.uid == uid)
+            .unwrap_or_else(|| Account::unknown(uid)),
         None => {
             let found = accounts.into_iter().find(|account| account.name.as_deref() == Some(user));
             found.ok_or_else(|| UserError::UnknownUser(user.to_owned()))?
@@ -88,7 +91,8 @@ pub fn lookup(layers: &[PathBuf], user: &str) -> Result<UserInfo, UserError> {
 }
 
 fn split(text: &str) -> Result<(&str, Option<&str>), UserError> {
-    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let (user, group) =
+        text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let user = if text.is_empty() { "0" } else { user };
     if user.is_empty() || group.is_some_and(|group| group.is_empty() || group.contains(':')) {
         return Err(UserError::Format(text.to_owned()));
@@ -109,7 +113,11 @@ fn in_range(id: u32) -> Result<(), UserError> {
     if id <= MAX_ID { Ok(()) } else { Err(UserError::Range(id.to_string())) }
 }
 
-fn groups(view: &MergedView, account: &Account, group: Option<&str>) -> Result<(u32, Vec<u32>), UserError> {
+fn groups(
+    view: &MergedView,
+    account: &Account,
+    group: Option<&str>,
+) -> Result<(u32, Vec<u32>), UserError> {
     if let Some(gid) = group.map(number).transpose()?.flatten() {
         return Ok((gid, Vec::new()));
     }
@@ -120,7 +128,9 @@ fn groups(view: &MergedView, account: &Account, group: Option<&str>) -> Result<(
         let found = found.ok_or_else(|| UserError::UnknownGroup(name.to_owned()))?;
         return Ok((found.gid, Vec::new()));
     }
-    let member = |group: &&Group<'_>| account.name.as_deref().is_some_and(|name| group.members.contains(&name));
+    let member = |group: &&Group<'_>| {
+        account.name.as_deref().is_some_and(|name| group.members.contains(&name))
+    };
     let additional: BTreeSet<u32> = groups.iter().filter(member).map(|group| group.gid).collect();
     additional.iter().try_for_each(|&gid| in_range(gid))?;
     Ok((account.gid, additional.into_iter().collect()))
@@ -141,10 +151,15 @@ impl Account {
 
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split(':').collect();
-        let (name, uid, gid) = (fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
+        let (name, uid, gid) =
+            (fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
         let home = fields.get(5).filter(|home| home.starts_with('/')).unwrap_or(&"/");
-        (!name.is_empty() && !name.starts_with('#'))
-            .then(|| Self { name: Some((*name).to_owned()), uid, gid, home: (*home).to_owned() })
+        (!name.is_empty() && !name.starts_with('#')).then(|| Self {
+            name: Some((*name).to_owned()),
+            uid,
+            gid,
+            home: (*home).to_owned(),
+        })
     }
 }
 
@@ -159,7 +174,8 @@ impl<'a> Group<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let fields: Vec<&str> = line.split(':').collect();
         let (name, gid) = (*fields.first()?, fields.get(2)?.parse().ok()?);
-        let members = fields.get(3).map(|members| members.trim().split(',').collect()).unwrap_or_default();
+        let members =
+            fields.get(3).map(|members| members.trim().split(',').collect()).unwrap_or_default();
         (!name.is_empty() && !name.starts_with('#')).then_some(Self { name, gid, members })
     }
 }

@@ -16,6 +16,8 @@ pub mod plan;
 mod pods;
 pub mod probe;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod text;
 
 pub use model::{

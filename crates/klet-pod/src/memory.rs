@@ -91,5 +91,4 @@ fn crash_key(name: &str, definition: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "memory/tests.rs"]
 mod tests;

@@ -201,5 +201,4 @@ impl<'a> Draft<'a> {
 }
 
 #[cfg(test)]
-#[path = "plan/tests.rs"]
 mod tests;

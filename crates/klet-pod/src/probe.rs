@@ -293,5 +293,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-#[path = "probe/tests.rs"]
 mod tests;

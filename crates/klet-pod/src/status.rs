@@ -141,5 +141,4 @@ fn whole_seconds(time: Time) -> v1::Time {
 }
 
 #[cfg(test)]
-#[path = "status/tests.rs"]
 mod tests;

@@ -251,5 +251,4 @@ fn whole_milliseconds(duration: Duration) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "text/tests.rs"]
 mod tests;

@@ -69,7 +69,9 @@ impl Container {
             id: &config.id,
             spec: &config.spec,
             rootfs: match &config.rootfs {
-                Rootfs::Overlay { lower, upper, work } => RootfsInput::Overlay { lower, upper, work },
+                Rootfs::Overlay { lower, upper, work } => {
+                    RootfsInput::Overlay { lower, upper, work }
+                }
                 Rootfs::Directory(path) => RootfsInput::Directory(path),
             },
             join: pause.map(|pidfd| join(pidfd, &config.join)),
@@ -159,7 +161,12 @@ impl Container {
     }
 
     /// Moves output to the log; true when this channel is at its end and must not be waited for.
-    pub fn pump(&mut self, channel: Channel, buffer: &mut [u8], records: &mut Vec<u8>) -> Option<Source> {
+    pub fn pump(
+        &mut self,
+        channel: Channel,
+        buffer: &mut [u8],
+        records: &mut Vec<u8>,
+    ) -> Option<Source> {
         let live = self.live.as_mut()?;
         let slot = match channel {
             Channel::Out => &mut live.out,
@@ -228,7 +235,12 @@ fn pipes(terminal: bool, stdin: bool) -> std::io::Result<Pipes> {
         None => (None, None),
     };
     let io = Stdio { stdin, stdout, stderr };
-    Ok((Some(io), Some(Source::new(out, Stream::Stdout)?), Some(Source::new(err, Stream::Stderr)?), writer))
+    Ok((
+        Some(io),
+        Some(Source::new(out, Stream::Stdout)?),
+        Some(Source::new(err, Stream::Stderr)?),
+        writer,
+    ))
 }
 
 fn join<'a>(pidfd: BorrowedFd<'a>, namespaces: &[Namespace]) -> JoinSandbox<'a> {

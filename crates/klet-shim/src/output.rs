@@ -81,7 +81,8 @@ impl Log {
     }
 
     fn remove_old(&self) {
-        let (Some(directory), Some(name)) = (self.config.path.parent(), self.config.path.file_name())
+        let (Some(directory), Some(name)) =
+            (self.config.path.parent(), self.config.path.file_name())
         else {
             return;
         };
@@ -115,24 +116,22 @@ impl Source {
         Ok(Self { fd, cutter: Cutter::new(stream) })
     }
 
-    /// Moves what is there to the log; false at the end.
+    /// Moves one buffer of what is there to the log; false at the end. Never more at a time: a
+    /// container that writes faster than the disk must not keep the loop from its other work.
     pub fn pump(&mut self, log: &mut Log, buffer: &mut [u8], records: &mut Vec<u8>) -> bool {
-        loop {
-            let count = match read(&self.fd, buffer) {
-                Read::Some(count) => count,
-                Read::Later => return true,
-                Read::End => {
-                    records.clear();
-                    self.cutter.finish(&Stamp::from_unix_ns(now_ns()), records);
-                    log.write(records, true);
-                    return false;
-                }
-            };
-            records.clear();
-            self.cutter.cut(&Stamp::from_unix_ns(now_ns()), &buffer[..count], records);
-            log.write(records, !self.cutter.in_partial());
-            if count < buffer.len() {
-                return true;
+        records.clear();
+        let now = Stamp::from_unix_ns(now_ns());
+        match read(&self.fd, buffer) {
+            Read::Some(count) => {
+                self.cutter.cut(&now, &buffer[..count], records);
+                log.write(records, !self.cutter.in_partial());
+                true
+            }
+            Read::Later => true,
+            Read::End => {
+                self.cutter.finish(&now, records);
+                log.write(records, true);
+                false
             }
         }
     }

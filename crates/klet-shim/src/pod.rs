@@ -34,6 +34,8 @@ struct Pause {
     pidfd: OwnedFd,
     cgroup: Cgroup,
     alive: bool,
+    /// The network namespace and a route socket in it, for a client that asks again.
+    network: Vec<OwnedFd>,
 }
 
 /// All state of the shim.
@@ -350,6 +352,11 @@ impl Pod {
     fn leave(&mut self) {
         for path in [self.run.socket(), self.run.identity()] {
             let _ = std::fs::remove_file(path);
+        }
+        // A mount point cannot be removed where it is one.
+        let _ = rustix::mount::unmount(self.run.shm(), rustix::mount::UnmountFlags::DETACH);
+        for path in [self.run.shm(), self.run.containers()] {
+            let _ = std::fs::remove_dir(path);
         }
         self.over = true;
     }

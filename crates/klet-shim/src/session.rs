@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use klet_cri::limits::{DRAIN_DEADLINE_MS, MAX_CAPTURE_BYTES};
+use klet_cri::limits::{DRAIN_DEADLINE_MS, MAX_CAPTURE_BYTES, MAX_FRAME_BYTES};
 use klet_cri::{ExecConfig, ExecIo, ExecOutcome, ShimError, ShimErrorKind};
 use klet_runtime::cgroup::Cgroup;
 use klet_runtime::{ExecInput, Stdio};
@@ -12,6 +12,12 @@ use klet_sys::pidfd;
 use crate::container::{Container, code};
 use crate::output::{Read, read};
 use crate::poll::Channel;
+
+/// What one captured exec may bring back: in JSON a byte takes up to four, and stderr is sent twice.
+const CAPTURE: usize = {
+    let fits = (MAX_FRAME_BYTES - 4096) / 8;
+    if fits < MAX_CAPTURE_BYTES { fits } else { MAX_CAPTURE_BYTES }
+};
 
 /// A program running beside a container's own.
 #[derive(Debug)]
@@ -116,7 +122,7 @@ impl Session {
             let flags = rustix::fs::fcntl_getfl(end).map_err(failed)?;
             rustix::fs::fcntl_setfl(end, flags | rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
         }
-        let limit = usize::try_from(limit).unwrap_or(MAX_CAPTURE_BYTES).min(MAX_CAPTURE_BYTES);
+        let limit = usize::try_from(limit).unwrap_or(CAPTURE).min(CAPTURE);
         let outcome =
             ExecOutcome { code: 0, timed_out: false, output: Vec::new(), stderr: Vec::new() };
         self.kind = Kind::Capture(Box::new(Capture { waiting, limit, out, err, outcome }));
@@ -138,17 +144,17 @@ impl Session {
             Channel::Out => &mut capture.out,
             Channel::Err => &mut capture.err,
         };
-        loop {
-            match read(slot.as_ref()?, buffer) {
-                Read::Later => return None,
-                Read::End => return slot.take(),
-                Read::Some(count) => {
-                    let outcome = &mut capture.outcome;
-                    append(&mut outcome.output, &buffer[..count], capture.limit);
-                    if channel == Channel::Err {
-                        append(&mut outcome.stderr, &buffer[..count], capture.limit);
-                    }
+        // One buffer at a time: an endless writer must not keep the loop from its other work.
+        match read(slot.as_ref()?, buffer) {
+            Read::Later => None,
+            Read::End => slot.take(),
+            Read::Some(count) => {
+                let outcome = &mut capture.outcome;
+                append(&mut outcome.output, &buffer[..count], capture.limit);
+                if channel == Channel::Err {
+                    append(&mut outcome.stderr, &buffer[..count], capture.limit);
                 }
+                None
             }
         }
     }

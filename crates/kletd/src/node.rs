@@ -69,3 +69,13 @@ impl klet_spec::environment::Sources for Objects {
         self.0.get(Some(namespace), name)
     }
 }
+
+impl klet_volume::Sources for Objects {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
+        self.0.get(Some(namespace), name)
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
+        self.0.get(Some(namespace), name)
+    }
+}

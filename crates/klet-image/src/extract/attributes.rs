@@ -41,7 +41,8 @@ impl Attributes {
     /// Reads them from a file of another layer.
     pub(super) fn of(found: &Found) -> io::Result<Self> {
         let stat = &found.stat;
-        let readable = matches!(found.file_type(), fs::FileType::RegularFile | fs::FileType::Directory);
+        let readable =
+            matches!(found.file_type(), fs::FileType::RegularFile | fs::FileType::Directory);
         let xattrs = if readable { read_xattrs(found.open()?.as_fd())? } else { Vec::new() };
         let mtime = Some((stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)));
         Ok(Self { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, xattrs, mtime })
@@ -62,7 +63,12 @@ impl Attributes {
     }
 
     /// As [`Self::apply`], for what cannot be opened: links, devices, fifos. Sets the time as well.
-    pub(super) fn apply_at(&self, parent: BorrowedFd<'_>, name: &OsStr, link: bool) -> io::Result<()> {
+    pub(super) fn apply_at(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        link: bool,
+    ) -> io::Result<()> {
         let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
         fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         if !link {
@@ -85,7 +91,11 @@ impl Attributes {
 }
 
 /// Sets the modification time of a file that is not followed if it is a link.
-pub(super) fn set_mtime_at(parent: BorrowedFd<'_>, name: &OsStr, mtime: (i64, u32)) -> io::Result<()> {
+pub(super) fn set_mtime_at(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    mtime: (i64, u32),
+) -> io::Result<()> {
     Ok(fs::utimensat(parent, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 

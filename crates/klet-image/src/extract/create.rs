@@ -44,7 +44,13 @@ impl Extractor {
     }
 
     /// Writes data segments and leaves holes between them.
-    fn write(&mut self, file: &mut File, segments: &[Segment], size: u64, data: &mut impl Read) -> io::Result<()> {
+    fn write(
+        &mut self,
+        file: &mut File,
+        segments: &[Segment],
+        size: u64,
+        data: &mut impl Read,
+    ) -> io::Result<()> {
         let mut end = 0;
         for segment in segments {
             self.spend(segment.length)?;
@@ -74,7 +80,12 @@ impl Extractor {
     }
 
     /// Links `name` to a file of this layer, or of a lower one, which then comes up first.
-    pub(super) fn hard_link(&mut self, target: &[u8], parent: &Directory, name: &OsStr) -> io::Result<()> {
+    pub(super) fn hard_link(
+        &mut self,
+        target: &[u8],
+        parent: &Directory,
+        name: &OsStr,
+    ) -> io::Result<()> {
         let mut parts = path::components(target)?;
         let last = OsStr::from_bytes(parts.pop().ok_or_else(|| invalid("hard link to the root"))?);
         let directory: PathBuf = parts.iter().map(|part| OsStr::from_bytes(part)).collect();
@@ -83,10 +94,14 @@ impl Extractor {
         if target == parent.path.join(name) {
             return Ok(());
         }
-        let missing = || invalid(format!("hard link to {}, which does not exist", target.display()));
+        let missing =
+            || invalid(format!("hard link to {}, which does not exist", target.display()));
         let mut found = self.view.lookup(&target)?.ok_or_else(missing)?;
         if found.file_type() == FileType::Directory {
-            return Err(invalid(format!("hard link to {}, which is a directory", target.display())));
+            return Err(invalid(format!(
+                "hard link to {}, which is a directory",
+                target.display()
+            )));
         }
         if found.layer > 0 {
             let directory = self.directory(directory)?;
@@ -122,7 +137,12 @@ fn create_file(parent: &Directory, name: &OsStr) -> io::Result<File> {
     Ok(fs::openat(&parent.fd, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
-fn symlink(target: &[u8], parent: &Directory, name: &OsStr, attributes: &Attributes) -> io::Result<()> {
+fn symlink(
+    target: &[u8],
+    parent: &Directory,
+    name: &OsStr,
+    attributes: &Attributes,
+) -> io::Result<()> {
     if target.is_empty() {
         return Err(invalid("symbolic link without a target"));
     }
@@ -130,7 +150,13 @@ fn symlink(target: &[u8], parent: &Directory, name: &OsStr, attributes: &Attribu
     attributes.apply_at(parent.fd.as_fd(), name, true)
 }
 
-fn node(file_type: FileType, device: u64, parent: &Directory, name: &OsStr, attributes: &Attributes) -> io::Result<()> {
+fn node(
+    file_type: FileType,
+    device: u64,
+    parent: &Directory,
+    name: &OsStr,
+    attributes: &Attributes,
+) -> io::Result<()> {
     fs::mknodat(&parent.fd, name, file_type, Mode::RUSR | Mode::WUSR, device)?;
     attributes.apply_at(parent.fd.as_fd(), name, false)
 }

@@ -19,10 +19,18 @@ pub(super) enum Target {
     /// The storage driver's own bookkeeping (aufs): no file.
     Ignored,
     /// `.wh..wh..opq`
-    Opaque { parent: PathBuf },
+    Opaque {
+        parent: PathBuf,
+    },
     /// `.wh.<name>`
-    Whiteout { parent: PathBuf, name: OsString },
-    Entry { parent: PathBuf, name: OsString },
+    Whiteout {
+        parent: PathBuf,
+        name: OsString,
+    },
+    Entry {
+        parent: PathBuf,
+        name: OsString,
+    },
 }
 
 /// Reads an entry's path. A leading slash means the layer's root, as it does to docker and GNU tar.
@@ -57,7 +65,8 @@ pub(super) fn components(path: &[u8]) -> io::Result<Vec<&[u8]>> {
     if path.len() > MAX_PATH {
         return Err(invalid(format!("path longer than {MAX_PATH} bytes")));
     }
-    let parts: Vec<_> = path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    let parts: Vec<_> =
+        path.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&&b".."[..]) {
         return Err(invalid("path contains '..'"));
     }
@@ -65,7 +74,9 @@ pub(super) fn components(path: &[u8]) -> io::Result<Vec<&[u8]>> {
         return Err(invalid(format!("path deeper than {MAX_DEPTH} directories")));
     }
     if parts.iter().any(|part| part.len() > MAX_COMPONENT || part.contains(&0)) {
-        return Err(invalid(format!("a file name longer than {MAX_COMPONENT} bytes, or with a NUL byte")));
+        return Err(invalid(format!(
+            "a file name longer than {MAX_COMPONENT} bytes, or with a NUL byte"
+        )));
     }
     Ok(parts)
 }
@@ -76,8 +87,12 @@ mod tests {
 
     #[test]
     fn targets() {
-        let entry = |parent: &str, name: &str| Target::Entry { parent: parent.into(), name: name.into() };
-        let whiteout = |parent: &str, name: &str| Target::Whiteout { parent: parent.into(), name: name.into() };
+        let entry =
+            |parent: &str, name: &str| Target::Entry { parent: parent.into(), name: name.into() };
+        let whiteout = |parent: &str, name: &str| Target::Whiteout {
+            parent: parent.into(),
+            name: name.into(),
+        };
         let table = [
             ("./", Target::Root),
             ("/", Target::Root),

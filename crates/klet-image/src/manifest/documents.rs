@@ -12,10 +12,14 @@ use crate::error::LoadError;
 use crate::image::ImageConfig;
 use crate::reference::{Reference, ReferenceError};
 
-const INDEX_TYPES: &[&str] =
-    &["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
-const MANIFEST_TYPES: &[&str] =
-    &["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
+const INDEX_TYPES: &[&str] = &[
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+const MANIFEST_TYPES: &[&str] = &[
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
 const CONFIG_TYPES: &[&str] =
     &["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 const LAYER_TYPES: &[&str] = &[
@@ -39,7 +43,8 @@ const ATTESTATION: &str = "vnd.docker.reference.type";
 
 /// Parses a document and names it in the error.
 pub(super) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8]) -> Result<T, LoadError> {
-    serde_json::from_slice(bytes).map_err(|source| LoadError::Json { object: object.to_owned(), source })
+    serde_json::from_slice(bytes)
+        .map_err(|source| LoadError::Json { object: object.to_owned(), source })
 }
 
 /// Points at a blob.
@@ -117,11 +122,18 @@ pub(super) struct OciDocument {
 }
 
 impl OciDocument {
-    pub(super) fn into_index(self, object: &str, expected: Option<&str>) -> Result<Vec<Descriptor>, LoadError> {
+    pub(super) fn into_index(
+        self,
+        object: &str,
+        expected: Option<&str>,
+    ) -> Result<Vec<Descriptor>, LoadError> {
         self.check(object, expected, INDEX_TYPES)?;
         match self {
             Self { manifests: Some(manifests), config: None, layers: None, .. } => Ok(manifests),
-            _ => Err(ambiguous(object, "an index must have manifests, and neither config nor layers")),
+            _ => Err(ambiguous(
+                object,
+                "an index must have manifests, and neither config nor layers",
+            )),
         }
     }
 
@@ -132,12 +144,19 @@ impl OciDocument {
     ) -> Result<(Descriptor, Vec<Descriptor>), LoadError> {
         self.check(object, Some(expected), MANIFEST_TYPES)?;
         match self {
-            Self { manifests: None, config: Some(config), layers: Some(layers), .. } => Ok((config, layers)),
+            Self { manifests: None, config: Some(config), layers: Some(layers), .. } => {
+                Ok((config, layers))
+            }
             _ => Err(ambiguous(object, "a manifest must have config and layers, and no manifests")),
         }
     }
 
-    fn check(&self, object: &str, expected: Option<&str>, accepted: &[&str]) -> Result<(), LoadError> {
+    fn check(
+        &self,
+        object: &str,
+        expected: Option<&str>,
+        accepted: &[&str],
+    ) -> Result<(), LoadError> {
         if self.schema_version != Some(2) || self.fs_layers.is_some() {
             return Err(ambiguous(object, "only schema version 2 is supported"));
         }

@@ -38,11 +38,34 @@ fn canonical_and_familiar() {
 #[test]
 fn refused() {
     let long = "a".repeat(250) + "/b";
-    let table = ["", ":tag", "a:", "a//b", "/a", "a/", "-a", "a_-b", "a___b", "a..b", "a@sha256:12", "a b", "a:b:c/d e",
-        "host:port/x", "a:-t", "[::1/x", "[]/x", "a@md5:12", "é", "a:ta g"];
+    let table = [
+        "",
+        ":tag",
+        "a:",
+        "a//b",
+        "/a",
+        "a/",
+        "-a",
+        "a_-b",
+        "a___b",
+        "a..b",
+        "a@sha256:12",
+        "a b",
+        "a:b:c/d e",
+        "host:port/x",
+        "a:-t",
+        "[::1/x",
+        "[]/x",
+        "a@md5:12",
+        "é",
+        "a:ta g",
+    ];
     for text in table {
         let error = Reference::parse(text).unwrap_err();
-        assert_eq!(error.to_string(), format!("couldn't parse image name {text:?}: invalid reference format"));
+        assert_eq!(
+            error.to_string(),
+            format!("couldn't parse image name {text:?}: invalid reference format")
+        );
     }
     assert!(matches!(Reference::parse("Busybox"), Err(ReferenceError::Uppercase(..))));
     assert!(matches!(Reference::parse(HEX), Err(ReferenceError::Hexadecimal(_))));

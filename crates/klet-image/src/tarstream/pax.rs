@@ -37,7 +37,10 @@ impl Pax {
         }
         while !data.is_empty() {
             let (record, rest) = split_record(data).ok_or_else(|| bad("malformed PAX record"))?;
-            let equals = record.iter().position(|&byte| byte == b'=').ok_or_else(|| bad("PAX record without '='"))?;
+            let equals = record
+                .iter()
+                .position(|&byte| byte == b'=')
+                .ok_or_else(|| bad("PAX record without '='"))?;
             self.set(&record[..equals], &record[equals + 1..])?;
             data = rest;
         }
@@ -80,12 +83,15 @@ impl Pax {
 
     /// `[-]seconds[.fraction]`.
     pub(super) fn mtime(&self) -> io::Result<Option<(i64, u32)>> {
-        let Some(value) = self.mtime.as_deref().filter(|value| !value.is_empty()) else { return Ok(None) };
+        let Some(value) = self.mtime.as_deref().filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
         let text = std::str::from_utf8(value).unwrap_or_default();
         let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
         let parsed = seconds.parse::<i64>().ok().zip(digits.parse::<u32>().ok());
-        let (whole, nanos) = parsed.ok_or_else(|| bad(format!("PAX mtime {text:?} is not a time")))?;
+        let (whole, nanos) =
+            parsed.ok_or_else(|| bad(format!("PAX mtime {text:?} is not a time")))?;
         Ok(Some(match (seconds.starts_with('-'), nanos) {
             (true, 1..) => (whole.saturating_sub(1), 1_000_000_000 - nanos),
             _ => (whole, nanos),
@@ -124,7 +130,8 @@ fn no_nul(value: &[u8]) -> io::Result<Vec<u8>> {
 /// A non-negative decimal; an empty value deletes the record.
 pub(super) fn number(key: &str, value: Option<&[u8]>) -> io::Result<Option<u64>> {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
-    let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let text =
+        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     let parsed = text.and_then(|text| u64::from_str(text).ok());
     parsed.map(Some).ok_or_else(|| bad(format!("PAX {key} is not a number")))
 }

@@ -67,12 +67,18 @@ pub(super) fn pax<R: Read>(pax: &Pax, reader: &mut TarReader<R>) -> io::Result<M
                         numbers.push(number("sparse map", Some(part))?.unwrap_or(0));
                     }
                 }
-                b"offset" | b"numbytes" => numbers.push(number("sparse map", Some(value))?.unwrap_or(0)),
+                b"offset" | b"numbytes" => {
+                    numbers.push(number("sparse map", Some(value))?.unwrap_or(0))
+                }
                 _ => {}
             }
         }
         for pair in numbers.chunks(2) {
-            add(&mut segments, pair[0], *pair.get(1).ok_or_else(|| bad("sparse map with an odd number of fields"))?)?;
+            add(
+                &mut segments,
+                pair[0],
+                *pair.get(1).ok_or_else(|| bad("sparse map with an odd number of fields"))?,
+            )?;
         }
     }
     let data = reader.remaining;

@@ -76,7 +76,7 @@ impl Pod {
 
     fn create_sandbox(&mut self, config: SandboxConfig) -> Answer {
         if let (Some(_), Some(pause)) = (&self.sandbox, &self.pause) {
-            return Ok((Reply::Sandbox { pause_pid: pause.pid }, Vec::new()));
+            return Ok((Reply::Sandbox { pause_pid: pause.pid }, copies(&pause.network)?));
         }
         let failed = |text: String| error(ShimErrorKind::Start, text);
         klet_runtime::prepare_shim_mounts(&config.shm_path, config.shm_bytes)
@@ -100,12 +100,14 @@ impl Pod {
             &self.cgroups,
         )
         .map_err(|error| failed(error.to_string()))?;
-        let fds = [started.network_namespace, started.route_socket].into_iter().flatten().collect();
+        let network: Vec<OwnedFd> =
+            [started.network_namespace, started.route_socket].into_iter().flatten().collect();
+        let fds = copies(&network)?;
         self.poll
             .add(&started.pidfd, Token::Pause)
             .map_err(|error| failed(format!("cannot watch the sandbox: {error}")))?;
         let (pid, cgroup) = (started.pid, started.cgroup);
-        self.pause = Some(Pause { pid, pidfd: started.pidfd, cgroup, alive: true });
+        self.pause = Some(Pause { pid, pidfd: started.pidfd, cgroup, alive: true, network });
         self.sandbox = Some(config);
         Ok((Reply::Sandbox { pause_pid: pid }, fds))
     }
@@ -118,7 +120,8 @@ impl Pod {
             return started(known);
         }
         let pause = self.pause.as_ref().filter(|pause| pause.alive);
-        let pause = pause.ok_or_else(|| error(ShimErrorKind::NotFound, "the pod has no sandbox"))?;
+        let pause =
+            pause.ok_or_else(|| error(ShimErrorKind::NotFound, "the pod has no sandbox"))?;
         let (container, failure) =
             Container::start(config, &self.cgroups, Some(pause.pidfd.as_fd()))?;
         let key = self.new_key();
@@ -253,6 +256,12 @@ impl Pod {
         self.leave();
         done()
     }
+}
+
+/// Descriptors to give away while keeping them.
+fn copies(fds: &[OwnedFd]) -> Result<Vec<OwnedFd>, ShimError> {
+    let copies: std::io::Result<_> = fds.iter().map(OwnedFd::try_clone).collect();
+    copies.map_err(|e| error(ShimErrorKind::Internal, format!("cannot copy a descriptor: {e}")))
 }
 
 fn started(container: &Container) -> Answer {
