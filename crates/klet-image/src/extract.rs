@@ -272,3 +272,6 @@ fn whiteout(parent: &Directory, name: &OsStr) -> io::Result<()> {
         Ok(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -267,3 +267,6 @@ fn unpack_stream(
     }
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,5 +229,4 @@ fn is_hex(text: &str, length: usize) -> bool {
 }
 
 #[cfg(test)]
-#[path = "reference/tests.rs"]
 mod tests;

@@ -168,3 +168,6 @@ fn allocated_below(directory: BorrowedFd<'_>, name: &OsString, depth: usize) -> 
         Err(_removed_meanwhile) => Ok(0),
     }
 }
+
+#[cfg(test)]
+mod tests;

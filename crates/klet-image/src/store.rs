@@ -323,5 +323,4 @@ pub(crate) fn io_error(
 }
 
 #[cfg(test)]
-#[path = "store/tests.rs"]
 mod tests;

@@ -336,5 +336,4 @@ fn bad(reason: impl Into<String>) -> io::Error {
 }
 
 #[cfg(test)]
-#[path = "tarstream/tests.rs"]
 mod tests;

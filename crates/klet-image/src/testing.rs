@@ -97,7 +97,8 @@ pub(crate) struct Oci {
 impl Oci {
     /// Layers as plain tar streams, bottom first.
     pub(crate) fn new(name: &str, layers: Vec<Vec<u8>>) -> Self {
-        let diff_ids: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
+        let diff_ids: Vec<String> =
+            layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
         let config = json!({
             "architecture": "amd64", "os": "linux", "created": "2026-01-02T03:04:05Z",
             "config": {"Cmd": ["sh"], "Env": ["A=b"], "Labels": null},
@@ -230,7 +231,8 @@ pub(crate) fn unpack(bytes: &[u8], target: &Path, below: &[PathBuf]) -> Result<u
     fs::create_dir_all(target).unwrap();
     let mut layers = vec![open_root(target).unwrap()];
     layers.extend(below.iter().map(|path| open_root(path).unwrap()));
-    crate::extract::extract("layer", bytes, MergedView::new(layers), 1 << 30).map(|(written, _)| written)
+    crate::extract::extract("layer", bytes, MergedView::new(layers), 1 << 30)
+        .map(|(written, _)| written)
 }
 
 /// One line per file below `root`: everything a layer can say about it.

@@ -205,5 +205,4 @@ fn read(view: &MergedView, file: &'static str) -> Result<String, UserError> {
 }
 
 #[cfg(test)]
-#[path = "users/tests.rs"]
 mod tests;

@@ -86,6 +86,9 @@ fn append(archive: &mut tar::Builder<File>, name: &str, bytes: &[u8]) -> anyhow:
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes.len() as u64);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     archive.append_data(&mut header, name, bytes)?;
     Ok(())
 }

@@ -64,13 +64,22 @@ fn refused() {
     assert!(message(&tar().file("a", "data").bytes()[..600]).contains("ends inside"));
     assert!(message(&tar().file("a", "").bytes()[..100]).contains("ends inside a header"));
     assert!(message(&tar().pax(&[("size", "-1")]).file("a", "").bytes()).contains("not a number"));
-    assert!(message(&tar().pax(&[("size", "18446744073709551615")]).file("a", "").bytes()).contains("overflows"));
-    assert!(message(&tar().pax(&[("uid", "4294967295")]).file("a", "").bytes()).contains("out of range"));
+    assert!(
+        message(&tar().pax(&[("size", "18446744073709551615")]).file("a", "").bytes())
+            .contains("overflows")
+    );
+    assert!(
+        message(&tar().pax(&[("uid", "4294967295")]).file("a", "").bytes())
+            .contains("out of range")
+    );
     assert!(message(&tar().pax(&[("path", "a\0b")]).file("a", "").bytes()).contains("NUL"));
     assert!(message(&tar().pax(&[("path", "x")]).bytes()).contains("ends after"));
     let nonsense = LayerTar::header(b'x', "pax", 4);
     assert!(message(&tar().raw(&nonsense, b"9 a=").bytes()).contains("malformed"));
-    assert!(message(&tar().raw(&LayerTar::header(b'Z', "z", 0), b"").bytes()).contains("unknown entry type"));
+    assert!(
+        message(&tar().raw(&LayerTar::header(b'Z', "z", 0), b"").bytes())
+            .contains("unknown entry type")
+    );
     let long = LayerTar::header(b'L', "././@LongLink", MAX_EXTENSION + 1);
     assert!(message(&tar().raw(&long, b"").bytes()).contains("extension header"));
     let endless = "a".repeat(MAX_PATH + 1);
@@ -80,7 +89,8 @@ fn refused() {
 #[test]
 fn sparse_maps_are_checked() {
     let pax = |map: &str, size: &str| {
-        let records = [("GNU.sparse.major", "0"), ("GNU.sparse.map", map), ("GNU.sparse.size", size)];
+        let records =
+            [("GNU.sparse.major", "0"), ("GNU.sparse.map", map), ("GNU.sparse.size", size)];
         LayerTar::default().pax(&records).file("s", "data").bytes()
     };
     let good = read_all(&pax("2,1,10,3", "100")).unwrap();

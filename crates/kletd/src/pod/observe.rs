@@ -74,7 +74,8 @@ impl Worker {
             }
             self.shim.set(None);
         }
-        if !self.identity.run.path().exists() {
+        // A shim writes its identity before it listens and removes it when it leaves.
+        if !self.identity.run.identity().exists() {
             return None;
         }
         if let Ok(shim) = Shim::connect(&self.identity.run).await

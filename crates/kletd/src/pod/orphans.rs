@@ -24,7 +24,8 @@ pub async fn clear(node: &NodeRef, live: &BTreeSet<String>, workers: &Workers) {
     let (reconciled, live) = (node.clone(), live.clone());
     let done = tokio::task::spawn_blocking(move || reconciled.network.reconcile(&live));
     if let Ok(Err(error)) = done.await {
-        tracing::warn!(%error, "network not brought in line");
+        let error = anyhow::Error::from(error);
+        tracing::warn!("network not brought in line: {error:#}");
     }
 }
 

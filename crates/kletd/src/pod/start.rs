@@ -170,7 +170,7 @@ impl Worker {
         if self.memory.pull_wait(image, now).is_some() {
             let text = text::pull_back_off_event(image);
             events.container(&self.pod, target, Severity::Normal, "BackOff", text);
-            let message = text::pull_back_off(image, &format!("ErrImagePull: {error}"));
+            let message = text::pull_back_off(image, &error);
             return Failure::image("ImagePullBackOff", message);
         }
         events.container(&self.pod, target, Severity::Normal, "Pulling", text::pulling(image));
