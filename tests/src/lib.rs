@@ -1,1 +1,362 @@
-//! End-to-end test support.
+//! Worlds for end-to-end tests.
+//!
+//! A [`World`] is a kletd of its own in private network and mount namespaces, with its own root, run
+//! directory and cgroup parent. Its end checks that nothing was left behind.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+/// How long a fact may take to become true before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A daemon and everything that is its own.
+#[derive(Debug)]
+pub struct World {
+    directory: PathBuf,
+    cgroup: String,
+    /// Holds the namespaces while daemons come and go.
+    holder: Child,
+    daemon: Option<Child>,
+}
+
+/// The workspace's directory.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// A binary of the release build, as users run it.
+fn binary(name: &str) -> PathBuf {
+    workspace().join("target/release").join(name)
+}
+
+impl World {
+    /// A new world with a running daemon and the named images (`busybox`, `nginx`) loaded.
+    ///
+    /// # Errors
+    /// The machine does not allow it; `make build images` was not run.
+    pub fn new(images: &[&str]) -> anyhow::Result<Self> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("klet-test-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(&name);
+        fs::create_dir_all(&directory)?;
+        let holder = Command::new("unshare")
+            .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
+            .arg("ip link set lo up && echo ready && exec sleep infinity")
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot make namespaces (util-linux and iproute2 are needed)")?;
+        let mut world = Self { directory, cgroup: format!("/{name}"), holder, daemon: None };
+        let mut ready = [0; 6];
+        world.holder.stdout.as_mut().context("no output")?.read_exact(&mut ready)?;
+        world.start()?;
+        for image in images {
+            world.load(image)?;
+        }
+        Ok(world)
+    }
+
+    /// Starts the daemon and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not answer in time.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let log = fs::File::options().create(true).append(true).open(self.path("kletd.log"))?;
+        let daemon = Command::new("nsenter")
+            .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
+            .arg(binary("kletd"))
+            .arg("--root")
+            .arg(self.path("root"))
+            .arg("--run")
+            .arg(self.path("run"))
+            .arg("--log-dir")
+            .arg(self.path("log"))
+            .args(["--cgroup-parent", &self.cgroup, "--node-name", "test-node", "--log-level", "debug"])
+            .stderr(log)
+            .spawn()
+            .context("cannot start kletd")?;
+        self.daemon = Some(daemon);
+        self.until("the daemon answers", |world| {
+            Ok(world.request("GET", "/readyz", b"").is_ok().then_some(()))
+        })
+    }
+
+    /// Kills the daemon as a crash would.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn kill_daemon(&mut self) -> anyhow::Result<()> {
+        let mut daemon = self.daemon.take().context("no daemon runs")?;
+        daemon.kill()?;
+        daemon.wait()?;
+        Ok(())
+    }
+
+    /// A path of this world.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn load(&self, image: &str) -> anyhow::Result<()> {
+        let archive = workspace().join(format!("target/images/{image}.tar"));
+        let bytes = fs::read(&archive).with_context(|| format!("{} (make images)", archive.display()))?;
+        let answer = self.request("POST", "/klet/v1/images/load", &bytes)?;
+        ensure!(answer.get("loaded").is_some(), "loading {image}: {answer}");
+        Ok(())
+    }
+
+    /// One request; an HTTP error is an error with the answer as its text.
+    ///
+    /// # Errors
+    /// No connection, an error status, an answer that is no JSON.
+    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
+        let text = self.request_text(method, path, body)?;
+        Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// One request, answered with text.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn request_text(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<String> {
+        let mut stream = UnixStream::connect(self.path("run/klet.sock"))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: klet\r\nConnection: close\r\nAccept: application/json\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("no answer")?;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let body = &answer[end + 4..];
+        let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+            unchunk(body)?
+        } else {
+            body.to_vec()
+        };
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        ensure!(status.starts_with('2'), "{method} {path}: {status} {body}");
+        Ok(body)
+    }
+
+    /// Creates a pod in the default namespace.
+    ///
+    /// # Errors
+    /// The API refuses it.
+    pub fn create(&self, pod: &Value) -> anyhow::Result<Value> {
+        self.request("POST", "/api/v1/namespaces/default/pods", pod.to_string().as_bytes())
+    }
+
+    /// A pod of the default namespace.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn pod(&self, name: &str) -> anyhow::Result<Value> {
+        self.request("GET", &format!("/api/v1/namespaces/default/pods/{name}"), b"")
+    }
+
+    /// `REASON MESSAGE` of every event about a pod.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn events(&self, pod: &str) -> anyhow::Result<Vec<String>> {
+        let list = self.request("GET", "/api/v1/namespaces/default/events", b"")?;
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let about = items.iter().filter(|event| event["involvedObject"]["name"] == pod);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(about.map(|event| format!("{} {}", text(&event["reason"]), text(&event["message"]))).collect())
+    }
+
+    /// Waits for a fact. The daemon's log ends up in the error when it never comes.
+    ///
+    /// # Errors
+    /// The fact does not become true within [`PATIENCE`].
+    pub fn until<T>(
+        &self,
+        what: &str,
+        mut look: impl FnMut(&Self) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = look(self);
+            if let Ok(Some(fact)) = seen {
+                return Ok(fact);
+            }
+            if Instant::now() > deadline {
+                let log = fs::read_to_string(self.path("kletd.log")).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(30).collect();
+                let tail: Vec<&str> = tail.into_iter().rev().collect();
+                bail!("never true: {what} (last look: {:?})\n{}", seen.err(), tail.join("\n"));
+            }
+            // The pace of looking, not a wait for anything.
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Deletes a pod and waits until it is gone.
+    ///
+    /// # Errors
+    /// It stays.
+    pub fn delete(&self, name: &str) -> anyhow::Result<()> {
+        let path = format!("/api/v1/namespaces/default/pods/{name}");
+        self.request("DELETE", &path, b"")?;
+        self.until("the pod is gone", |world| {
+            let gone = world.request("GET", &path, b"").err().map(|error| error.to_string());
+            Ok(gone.filter(|error| error.contains(" 404 ")).map(drop))
+        })
+    }
+
+    /// Everything that klet has made and that outlives no pod: processes, cgroups, mounts, links.
+    ///
+    /// # Errors
+    /// The machine cannot be looked at.
+    pub fn leftovers(&self) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for directory in ["run/pods", "root/pods", "root/snapshots"] {
+            for entry in fs::read_dir(self.path(directory)).into_iter().flatten().flatten() {
+                found.push(format!("{directory}/{}", entry.file_name().to_string_lossy()));
+            }
+        }
+        for controller in fs::read_dir("/sys/fs/cgroup")?.flatten() {
+            let own = controller.path().join(self.cgroup.trim_start_matches('/'));
+            pods_below(&own, &mut found);
+        }
+        let links = self.inside(&["ip", "-o", "link"])?;
+        let veths = links.lines().filter(|line| line.contains("klet") && !line.contains("klet0:"));
+        found.extend(veths.map(ToOwned::to_owned));
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id()))?;
+        let own = self.directory.display().to_string();
+        found.extend(mounts.lines().filter(|line| line.contains(&own)).map(ToOwned::to_owned));
+        Ok(found)
+    }
+
+    /// Runs a command in the world's namespaces.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn inside(&self, command: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new("nsenter")
+            .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
+            .args(command)
+            .output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Checks that nothing is left, and ends the world.
+    ///
+    /// # Errors
+    /// What was left.
+    pub fn end(self) -> anyhow::Result<()> {
+        self.until("nothing is left behind", |world| {
+            let left = world.leftovers()?;
+            ensure!(left.is_empty(), "left behind: {left:#?}");
+            Ok(Some(()))
+        })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        // What a failed test left in its cgroups is ended with it: these processes are the world's own.
+        for pid in processes(&self.cgroup) {
+            let _ = Command::new("kill").args(["-9", &pid]).output();
+        }
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !remove_cgroups(&self.cgroup) && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn walk(directory: &Path, visit: &mut dyn FnMut(&Path)) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&entry.path(), visit);
+        }
+    }
+    visit(directory);
+}
+
+fn own_trees(cgroup: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let name = cgroup.trim_start_matches('/');
+    let mut trees: Vec<PathBuf> = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join(name))
+        .collect();
+    trees.push(root.join(name));
+    trees.into_iter().filter(|path| path.is_dir()).collect()
+}
+
+fn processes(cgroup: &str) -> Vec<String> {
+    let mut pids = Vec::new();
+    for tree in own_trees(cgroup) {
+        walk(&tree, &mut |path| {
+            let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+            pids.extend(text.lines().map(ToOwned::to_owned));
+        });
+    }
+    pids.sort();
+    pids.dedup();
+    pids
+}
+
+fn remove_cgroups(cgroup: &str) -> bool {
+    let mut gone = true;
+    for tree in own_trees(cgroup) {
+        walk(&tree, &mut |path| gone &= fs::remove_dir(path).is_ok());
+    }
+    gone
+}
+
+fn pods_below(own: &Path, found: &mut Vec<String>) {
+    walk(own, &mut |path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        if name.is_some_and(|name| name.starts_with("pod")) && path.is_dir() {
+            found.push(path.display().to_string());
+        }
+    });
+}
+
+/// Joins the chunks of a chunked body.
+fn unchunk(mut body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|window| window == b"\r\n").context("no chunk size")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..end])?.trim(), 16)?;
+        let data = &body[end + 2..];
+        if size == 0 {
+            return Ok(whole);
+        }
+        ensure!(data.len() >= size + 2, "a chunk is cut off");
+        whole.extend_from_slice(&data[..size]);
+        body = &data[size + 2..];
+    }
+}

@@ -22,6 +22,10 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+/// Hairpin mode of a bridge port.
+const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
@@ -155,6 +159,18 @@ pub(crate) fn new_veth(veth: &Veth<'_>) -> Message {
 pub(crate) fn set_up(index: u32) -> Message {
     let mut message = Message::new(RTM_NEWLINK, 0);
     message.raw(&interface(index, true));
+    message
+}
+
+/// Let a bridge send a pod's packets back through the port they came from: a pod that speaks to
+/// itself over a host port does so when bridged packets pass the firewall (`bridge-nf-call-iptables`).
+pub(crate) fn allow_hairpin(index: u32) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, 0);
+    message.raw(&interface(index, true)).nest(IFLA_LINKINFO, |info| {
+        info.put_str(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |data| {
+            data.put(IFLA_BRPORT_MODE, &[1]);
+        });
+    });
     message
 }
 

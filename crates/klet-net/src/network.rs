@@ -198,10 +198,13 @@ impl Network {
             // Left by an attempt that was interrupted, or still dying with the pod's last sandbox.
             Err(error) if error.errno() == Some(errno::EEXIST) => {
                 remove_link(&mut socket, name).map_err(NetError::kernel("remove", name))?;
-                socket.request(link::new_veth(&veth)).map_err(NetError::kernel("create", name))
+                socket.request(link::new_veth(&veth)).map_err(NetError::kernel("create", name))?;
             }
-            other => other.map_err(NetError::kernel("create", name)),
+            other => other.map_err(NetError::kernel("create", name))?,
         }
+        let made = link::find(&mut socket, name).map_err(NetError::kernel("find", name))?;
+        let Some(made) = made else { return Ok(()) };
+        socket.request(link::allow_hairpin(made.index)).map_err(NetError::kernel("configure", name))
     }
 
     /// Best effort: the error that made it necessary is the one to report.

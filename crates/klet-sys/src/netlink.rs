@@ -313,6 +313,10 @@ impl Socket {
     /// # Errors
     /// [`Error::Socket`] if nothing could be sent or received; refusals are in the list.
     pub fn apply(&mut self, messages: Vec<Message>) -> Result<Vec<Result<(), Error>>, Error> {
+        // The kernel answers an empty send with ENODATA; nothing to do is no failure.
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
         let first = self.sequence.wrapping_add(1);
         let count = messages.len();
         let mut bytes = Vec::new();
