@@ -33,14 +33,17 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<(Bridge,
     let addresses = link::addresses(socket).map_err(kernel("list addresses for"))?;
     let routes = link::routes(socket).map_err(kernel("list routes for"))?;
     let existing = links.iter().find(|l| l.name == config.bridge);
-    if let Some(clash) = clash(config.pod_cidr, existing.map(|l| l.index), &links, &addresses, &routes) {
+    if let Some(clash) =
+        clash(config.pod_cidr, existing.map(|l| l.index), &links, &addresses, &routes)
+    {
         return Err(NetError::Clash { cidr: config.pod_cidr, with: clash });
     }
     let mtu = uplink_mtu(&links, &routes);
     let (index, created) = match existing {
         Some(link) if link.kind == "bridge" => (link.index, false),
         Some(link) => {
-            let text = format!("interface {} exists and is not a bridge but {:?}", link.name, link.kind);
+            let text =
+                format!("interface {} exists and is not a bridge but {:?}", link.name, link.kind);
             return Err(NetError::Config(text));
         }
         None => (create(socket, config, mtu)?, true),
@@ -48,7 +51,9 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<(Bridge,
     let net = Ipv4Net::new_assert(config.gateway(), config.pod_cidr.prefix_len());
     let addressed = addresses.contains(&Address { index, net });
     if !addressed {
-        socket.request(link::add_address(index, config.gateway(), net)).map_err(kernel("give an address to"))?;
+        socket
+            .request(link::add_address(index, config.gateway(), net))
+            .map_err(kernel("give an address to"))?;
     }
     let up = created || existing.is_some_and(|l| l.up);
     if !up {
@@ -59,7 +64,11 @@ pub(crate) fn ensure(socket: &mut Socket, config: &NetConfig) -> Result<(Bridge,
 
 /// Put the pods' interfaces back on the bridge and remove those of pods that are gone. Returns the
 /// names of the removed ones.
-pub(crate) fn sweep(socket: &mut Socket, bridge: &Bridge, owned: &BTreeSet<String>) -> Result<Vec<String>, NetError> {
+pub(crate) fn sweep(
+    socket: &mut Socket,
+    bridge: &Bridge,
+    owned: &BTreeSet<String>,
+) -> Result<Vec<String>, NetError> {
     let links = link::list(socket).map_err(NetError::kernel("list links of", "the pod network"))?;
     let (mut messages, mut names, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     for link in links.iter().filter(|l| is_ours(l, bridge)) {
@@ -87,7 +96,9 @@ pub(crate) fn sweep(socket: &mut Socket, bridge: &Bridge, owned: &BTreeSet<Strin
 /// The name of a pod's interface on the host: `klet` and ten digits derived from its UID.
 pub(crate) fn veth_name(pod_uid: &str) -> String {
     // FNV-1a, folded to 40 bits: a name, not a secret.
-    let hash = pod_uid.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let hash = pod_uid
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let folded = (hash ^ hash >> 40) & 0xff_ffff_ffff;
     format!("{VETH_PREFIX}{folded:0VETH_DIGITS$x}")
 }
@@ -102,11 +113,15 @@ pub(crate) fn mac_of(ip: Ipv4Addr) -> [u8; 6] {
 fn create(socket: &mut Socket, config: &NetConfig, mtu: u32) -> Result<u32, NetError> {
     let name = config.bridge.as_str();
     match socket.request(link::new_bridge(name, mac_of(config.gateway()), mtu)) {
-        Err(error) if error.errno() != Some(errno::EEXIST) => return Err(NetError::kernel("create bridge", name)(error)),
+        Err(error) if error.errno() != Some(errno::EEXIST) => {
+            return Err(NetError::kernel("create bridge", name)(error));
+        }
         _ => {}
     }
     let found = link::find(socket, name).map_err(NetError::kernel("find bridge", name))?;
-    found.map(|l| l.index).ok_or_else(|| NetError::Config(format!("bridge {name} vanished as it was made")))
+    found
+        .map(|l| l.index)
+        .ok_or_else(|| NetError::Config(format!("bridge {name} vanished as it was made")))
 }
 
 /// A veth of our naming on our bridge, or on none because the bridge was removed.
@@ -125,7 +140,8 @@ fn clash(
     addresses: &[Address],
     routes: &[Route],
 ) -> Option<String> {
-    let name = |index: u32| links.iter().find(|l| l.index == index).map_or("?", |l| l.name.as_str());
+    let name =
+        |index: u32| links.iter().find(|l| l.index == index).map_or("?", |l| l.name.as_str());
     let overlaps = |a: Ipv4Net| a.contains(&pods.network()) || pods.contains(&a.network());
     let address = addresses.iter().find(|a| Some(a.index) != bridge && overlaps(a.net));
     if let Some(a) = address {
@@ -156,11 +172,27 @@ mod tests {
         let address = |index, net: &str| Address { index, net: net.parse().unwrap() };
         let route = |interface, to: &str| Route { interface, to: to.parse().unwrap() };
         let check = |a: &[Address], r: &[Route]| clash(pods, Some(3), &links, a, r);
-        assert_eq!(check(&[address(2, "10.88.4.1/24")], &[]).unwrap(), "address 10.88.4.1/24 of eth0");
+        assert_eq!(
+            check(&[address(2, "10.88.4.1/24")], &[]).unwrap(),
+            "address 10.88.4.1/24 of eth0"
+        );
         assert_eq!(check(&[address(2, "10.1.2.3/8")], &[]).unwrap(), "address 10.1.2.3/8 of eth0");
-        assert_eq!(check(&[], &[route(2, "10.88.9.0/24")]).unwrap(), "route 10.88.9.0/24 over eth0");
-        assert_eq!(check(&[address(3, "10.88.0.1/16")], &[route(3, "10.88.0.0/16")]), None, "our own");
-        assert_eq!(check(&[address(2, "192.168.1.2/24")], &[route(2, "0.0.0.0/0"), route(2, "10.0.0.0/8")]), None);
+        assert_eq!(
+            check(&[], &[route(2, "10.88.9.0/24")]).unwrap(),
+            "route 10.88.9.0/24 over eth0"
+        );
+        assert_eq!(
+            check(&[address(3, "10.88.0.1/16")], &[route(3, "10.88.0.0/16")]),
+            None,
+            "our own"
+        );
+        assert_eq!(
+            check(
+                &[address(2, "192.168.1.2/24")],
+                &[route(2, "0.0.0.0/0"), route(2, "10.0.0.0/8")]
+            ),
+            None
+        );
     }
 
     #[test]

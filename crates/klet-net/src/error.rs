@@ -75,7 +75,10 @@ pub enum NetError {
 }
 
 impl NetError {
-    pub(crate) fn kernel(step: &'static str, object: &str) -> impl FnOnce(netlink::Error) -> Self + use<> {
+    pub(crate) fn kernel(
+        step: &'static str,
+        object: &str,
+    ) -> impl FnOnce(netlink::Error) -> Self + use<> {
         let object = object.to_owned();
         move |source| Self::Kernel { step, object, source }
     }

@@ -75,7 +75,8 @@ pub fn etc_hosts(network: HostsFor<'_>, aliases: &[HostAlias]) -> String {
         text.push_str("\n# Entries added by HostAliases.\n");
     }
     for alias in aliases {
-        writeln!(text, "{}\t{}", alias.ip, alias.hostnames.join("\t")).expect("writing to a string cannot fail");
+        writeln!(text, "{}\t{}", alias.ip, alias.hostnames.join("\t"))
+            .expect("writing to a string cannot fail");
     }
     text
 }
@@ -90,7 +91,11 @@ pub fn hostname(spec_hostname: Option<&str>, pod_name: &str) -> String {
 
 /// The pod's domain, if it has a subdomain.
 #[must_use]
-pub fn pod_domain(subdomain: Option<&str>, namespace: &str, cluster_domain: &str) -> Option<String> {
+pub fn pod_domain(
+    subdomain: Option<&str>,
+    namespace: &str,
+    cluster_domain: &str,
+) -> Option<String> {
     subdomain.filter(|s| !s.is_empty()).map(|s| format!("{s}.{namespace}.svc.{cluster_domain}"))
 }
 
@@ -98,8 +103,14 @@ pub fn pod_domain(subdomain: Option<&str>, namespace: &str, cluster_domain: &str
 ///
 /// # Errors
 /// The kubelet's text if the full name is longer than the kernel takes.
-pub fn kernel_hostname(hostname: &str, domain: Option<&str>, as_fqdn: bool) -> Result<String, String> {
-    let Some(domain) = domain.filter(|d| as_fqdn && !d.is_empty()) else { return Ok(hostname.to_owned()) };
+pub fn kernel_hostname(
+    hostname: &str,
+    domain: Option<&str>,
+    as_fqdn: bool,
+) -> Result<String, String> {
+    let Some(domain) = domain.filter(|d| as_fqdn && !d.is_empty()) else {
+        return Ok(hostname.to_owned());
+    };
     let fqdn = format!("{hostname}.{domain}");
     if fqdn.len() <= MAX_KERNEL_NAME {
         return Ok(fqdn);
@@ -186,7 +197,11 @@ pub struct DnsPod<'a> {
 
 /// The content of `/etc/resolv.conf` and what to warn about. `host_file` is the host's own.
 #[must_use]
-pub fn resolv_conf(pod: DnsPod<'_>, host_file: &str, cluster: Option<&ClusterDns>) -> (String, Vec<Warning>) {
+pub fn resolv_conf(
+    pod: DnsPod<'_>,
+    host_file: &str,
+    cluster: Option<&ClusterDns>,
+) -> (String, Vec<Warning>) {
     let host = parse_resolv_conf(host_file);
     let mut warnings = Vec::new();
     let mut config = match pod.policy {
@@ -220,11 +235,16 @@ pub fn parse_resolv_conf(text: &str) -> DnsConfig {
         match words.next() {
             Some("nameserver") => config.nameservers.extend(words.next().map(str::to_owned)),
             Some("search") => {
-                config.searches = words.map(|w| w.trim_end_matches('.')).filter(|w| !w.is_empty()).map(Into::into).collect();
+                config.searches = words
+                    .map(|w| w.trim_end_matches('.'))
+                    .filter(|w| !w.is_empty())
+                    .map(Into::into)
+                    .collect();
             }
             Some("options") => {
                 for word in words {
-                    let (name, value) = word.split_once(':').map_or((word, None), |(n, v)| (n, Some(v)));
+                    let (name, value) =
+                        word.split_once(':').map_or((word, None), |(n, v)| (n, Some(v)));
                     set_option(&mut config.options, name, value);
                 }
             }
@@ -238,7 +258,8 @@ fn cluster_first(cluster: &ClusterDns, namespace: &str, host: DnsConfig) -> DnsC
     let domain = cluster.domain.as_str();
     let mut searches = Vec::new();
     if !domain.is_empty() {
-        searches = vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()];
+        searches =
+            vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()];
     }
     searches.extend(host.searches);
     DnsConfig {
@@ -303,7 +324,11 @@ fn missing_cluster_dns(pod: DnsPod<'_>) -> Warning {
             pod.name,
             pod.namespace,
             pod.uid,
-            if pod.policy == DnsPolicy::ClusterFirst { "ClusterFirst" } else { "ClusterFirstWithHostNet" }
+            if pod.policy == DnsPolicy::ClusterFirst {
+                "ClusterFirst"
+            } else {
+                "ClusterFirstWithHostNet"
+            }
         ),
     }
 }
@@ -322,8 +347,11 @@ fn render(config: &DnsConfig) -> String {
         line("nameserver", server);
     }
     if !config.options.is_empty() {
-        let words: Vec<_> =
-            config.options.iter().map(|(n, v)| v.as_ref().map_or_else(|| n.clone(), |v| format!("{n}:{v}"))).collect();
+        let words: Vec<_> = config
+            .options
+            .iter()
+            .map(|(n, v)| v.as_ref().map_or_else(|| n.clone(), |v| format!("{n}:{v}")))
+            .collect();
         line("options", &words.join(" "));
     }
     text

@@ -39,7 +39,11 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    pub(crate) fn new(cidr: Ipv4Net, records: BTreeMap<String, Record>, cursor: Option<Ipv4Addr>) -> Self {
+    pub(crate) fn new(
+        cidr: Ipv4Net,
+        records: BTreeMap<String, Record>,
+        cursor: Option<Ipv4Addr>,
+    ) -> Self {
         let used = records.values().map(|r| r.ip).collect();
         Self { cidr, records, used, cursor: cursor.map_or(0, Ipv4Addr::to_bits) }
     }
@@ -132,7 +136,9 @@ impl LeaseDir {
         let path = self.leases.join(pod_uid);
         // The leading dot keeps a half-written file from ever being taken for a lease.
         let temporary = self.leases.join(format!(".{pod_uid}"));
-        let text = serde_json::to_vec(record).map_err(io::Error::other).map_err(NetError::file("encode", &path))?;
+        let text = serde_json::to_vec(record)
+            .map_err(io::Error::other)
+            .map_err(NetError::file("encode", &path))?;
         write_durably(&temporary, &path, &text).map_err(NetError::file("write", &path))?;
         sync_dir(&self.leases).map_err(NetError::file("sync", &self.leases))
     }
@@ -147,7 +153,9 @@ impl LeaseDir {
     pub(crate) fn remove(&self, pod_uid: &str) -> Result<(), NetError> {
         let path = self.leases.join(pod_uid);
         match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(NetError::file("remove", &path)(e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(NetError::file("remove", &path)(e))
+            }
             _ => Ok(()),
         }
     }
@@ -156,7 +164,8 @@ impl LeaseDir {
 /// A UID becomes a file name: letters, digits, `-`, `_`, `.`, not starting with a dot.
 pub(crate) fn check_uid(uid: &str) -> Result<(), NetError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let good = !uid.is_empty() && uid.len() <= MAX_UID && !uid.starts_with('.') && uid.bytes().all(plain);
+    let good =
+        !uid.is_empty() && uid.len() <= MAX_UID && !uid.starts_with('.') && uid.bytes().all(plain);
     if good { Ok(()) } else { Err(NetError::PodUid(uid.chars().take(MAX_UID).collect())) }
 }
 
@@ -202,7 +211,8 @@ mod tests {
     #[test]
     fn a_lease_of_another_range_is_replaced() {
         let old = Record { ip: Ipv4Addr::new(192, 168, 0, 9), host_ports: Vec::new() };
-        let mut leases = Leases::new("10.0.0.0/24".parse().unwrap(), [("a".into(), old)].into(), None);
+        let mut leases =
+            Leases::new("10.0.0.0/24".parse().unwrap(), [("a".into(), old)].into(), None);
         let (record, new) = leases.reserve("a").unwrap();
         assert!(new);
         assert_eq!(record.ip, Ipv4Addr::new(10, 0, 0, 2));

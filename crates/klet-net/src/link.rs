@@ -240,7 +240,9 @@ fn parse_link(reply: &Reply) -> Option<Link> {
         return None;
     }
     let attributes = reply.attributes(IFINFOMSG);
-    let kind = attributes.get(IFLA_LINKINFO).and_then(|info| Attributes::new(info).get_str(IFLA_INFO_KIND));
+    let kind = attributes
+        .get(IFLA_LINKINFO)
+        .and_then(|info| Attributes::new(info).get_str(IFLA_INFO_KIND));
     Some(Link {
         index: u32_at(&reply.payload, 4)?,
         name: attributes.get_str(IFLA_IFNAME)?.to_owned(),
@@ -257,7 +259,8 @@ fn address_of(bytes: Option<&[u8]>) -> Option<Ipv4Addr> {
 
 fn parse_address(reply: &Reply) -> Option<Address> {
     let attributes = reply.attributes(IFADDRMSG);
-    let ip = address_of(attributes.get(IFA_LOCAL)).or_else(|| address_of(attributes.get(IFA_ADDRESS)))?;
+    let ip = address_of(attributes.get(IFA_LOCAL))
+        .or_else(|| address_of(attributes.get(IFA_ADDRESS)))?;
     let net = Ipv4Net::new(ip, *reply.payload.get(1)?).ok()?;
     (reply.kind == RTM_NEWADDR).then_some(Address { index: u32_at(&reply.payload, 4)?, net })
 }
@@ -268,8 +271,12 @@ fn parse_route(reply: &Reply) -> Option<Route> {
     let table = attributes.get_u32(RTA_TABLE).unwrap_or(u32::from(header[4]));
     let unicast_in_main = table == u32::from(RT_TABLE_MAIN) && header[7] == RTN_UNICAST;
     let to = address_of(attributes.get(RTA_DST)).unwrap_or(Ipv4Addr::UNSPECIFIED);
-    (reply.kind == RTM_NEWROUTE && unicast_in_main)
-        .then(|| Some(Route { to: Ipv4Net::new(to, header[1]).ok()?, interface: attributes.get_u32(RTA_OIF)? }))?
+    (reply.kind == RTM_NEWROUTE && unicast_in_main).then(|| {
+        Some(Route {
+            to: Ipv4Net::new(to, header[1]).ok()?,
+            interface: attributes.get_u32(RTA_OIF)?,
+        })
+    })?
 }
 
 /// The error numbers that decide something here.

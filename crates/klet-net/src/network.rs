@@ -45,7 +45,8 @@ impl Network {
         sysctl::enable_forwarding(&config.state_dir)?;
         sysctl::ignore_router_advertisements(&config.bridge);
         let leases = Mutex::new(Leases::new(config.pod_cidr, records, cursor));
-        let network = Self { config, dir, leases, bridge: Mutex::new(bridge), table: Mutex::new(()) };
+        let network =
+            Self { config, dir, leases, bridge: Mutex::new(bridge), table: Mutex::new(()) };
         network.rebuild_table()?;
         Ok(network)
     }
@@ -70,7 +71,11 @@ impl Network {
             }
             self.dir.store_cursor(record.ip);
         }
-        Ok(Lease { ip: record.ip, prefix: self.config.pod_cidr.prefix_len(), gateway: self.config.gateway() })
+        Ok(Lease {
+            ip: record.ip,
+            prefix: self.config.pod_cidr.prefix_len(),
+            gateway: self.config.gateway(),
+        })
     }
 
     /// Put a pod on the network. `netns` is its network namespace and `route_socket` a
@@ -124,8 +129,12 @@ impl Network {
     /// [`NetError::File`], [`NetError::Kernel`]; what was done until then stays done.
     pub fn reconcile(&self, live: &BTreeSet<String>) -> Result<Report, NetError> {
         let mut report = Report::default();
-        let dead: Vec<String> =
-            lock(&self.leases).records().keys().filter(|uid| !live.contains(*uid)).cloned().collect();
+        let dead: Vec<String> = lock(&self.leases)
+            .records()
+            .keys()
+            .filter(|uid| !live.contains(*uid))
+            .cloned()
+            .collect();
         for uid in dead {
             self.detach(&uid)?;
             report.leases_removed.push(uid);
@@ -146,7 +155,11 @@ impl Network {
 
     /// Which of `wanted` another pod than `pod_uid` has, and that pod's UID.
     #[must_use]
-    pub fn host_port_owner(&self, pod_uid: &str, wanted: &[HostPort]) -> Option<(HostPort, String)> {
+    pub fn host_port_owner(
+        &self,
+        pod_uid: &str,
+        wanted: &[HostPort],
+    ) -> Option<(HostPort, String)> {
         find_conflict(lock(&self.leases).records(), pod_uid, wanted)
     }
 
@@ -159,24 +172,31 @@ impl Network {
         let mut socket = route_socket()?;
         let bridge = *lock(&self.bridge);
         bridge::sweep(&mut socket, &bridge, &BTreeSet::new())?;
-        if let Some(link) = link::find(&mut socket, &self.config.bridge).map_err(self.on_bridge("find"))? {
+        if let Some(link) =
+            link::find(&mut socket, &self.config.bridge).map_err(self.on_bridge("find"))?
+        {
             socket.request(link::delete(link.index)).map_err(self.on_bridge("remove"))?;
         }
-        ruleset::drop_table(&mut filter_socket()?, &self.config).map_err(self.on_table("remove"))?;
+        ruleset::drop_table(&mut filter_socket()?, &self.config)
+            .map_err(self.on_table("remove"))?;
         sysctl::restore_forwarding(&self.config.state_dir)
     }
 
     /// Check that the pod holds the lease and that its host ports are free, and record them durably
     /// before the first packet can arrive.
-    fn claim_ports(&self, pod_uid: &str, lease: &Lease, host_ports: &[HostPort]) -> Result<(), NetError> {
+    fn claim_ports(
+        &self,
+        pod_uid: &str,
+        lease: &Lease,
+        host_ports: &[HostPort],
+    ) -> Result<(), NetError> {
         check_uid(pod_uid)?;
         let record = {
             let mut leases = lock(&self.leases);
-            let mut record = leases
-                .get(pod_uid)
-                .filter(|r| r.ip == lease.ip)
-                .cloned()
-                .ok_or_else(|| NetError::NotLeased { pod_uid: pod_uid.to_owned(), ip: lease.ip })?;
+            let mut record =
+                leases.get(pod_uid).filter(|r| r.ip == lease.ip).cloned().ok_or_else(|| {
+                    NetError::NotLeased { pod_uid: pod_uid.to_owned(), ip: lease.ip }
+                })?;
             if let Some((port, owner)) = find_conflict(leases.records(), pod_uid, host_ports) {
                 return Err(NetError::HostPort { port, owner });
             }
@@ -193,7 +213,13 @@ impl Network {
     fn make_pair(&self, name: &str, lease: &Lease, netns: BorrowedFd<'_>) -> Result<(), NetError> {
         let bridge = *lock(&self.bridge);
         let mut socket = route_socket()?;
-        let veth = Veth { name, bridge: bridge.index, mtu: bridge.mtu, mac: bridge::mac_of(lease.ip), netns };
+        let veth = Veth {
+            name,
+            bridge: bridge.index,
+            mtu: bridge.mtu,
+            mac: bridge::mac_of(lease.ip),
+            netns,
+        };
         match socket.request(link::new_veth(&veth)) {
             // Left by an attempt that was interrupted, or still dying with the pod's last sandbox.
             Err(error) if error.errno() == Some(errno::EEXIST) => {
@@ -225,7 +251,8 @@ impl Network {
             return Ok(());
         }
         let _table = lock(&self.table);
-        ruleset::add(&mut filter_socket()?, &self.config, &targets(ports, ip)).map_err(self.on_table("add host ports to"))
+        ruleset::add(&mut filter_socket()?, &self.config, &targets(ports, ip))
+            .map_err(self.on_table("add host ports to"))
     }
 
     fn close_ports(&self, ports: &[HostPort], ip: Ipv4Addr) -> Result<(), NetError> {
@@ -239,7 +266,8 @@ impl Network {
 
     fn rebuild_table(&self) -> Result<(), NetError> {
         let _table = lock(&self.table);
-        ruleset::rebuild(&mut filter_socket()?, &self.config, &self.all_targets()).map_err(self.on_table("write"))
+        ruleset::rebuild(&mut filter_socket()?, &self.config, &self.all_targets())
+            .map_err(self.on_table("write"))
     }
 
     fn verify_table(&self) -> Result<bool, NetError> {
@@ -270,8 +298,12 @@ impl Network {
 fn configure_inside(mut socket: Socket, lease: &Lease) -> Result<(), NetError> {
     let failed = |step| NetError::kernel(step, "eth0 of the pod");
     let inside = link::find(&mut socket, POD_INTERFACE).map_err(failed("find"))?;
-    let index = inside.map(|l| l.index).ok_or(netlink::Error::Protocol("the interface is not there")).map_err(failed("find"))?;
-    let net = ipnet::Ipv4Net::new(lease.ip, lease.prefix).map_err(|e| NetError::Config(e.to_string()))?;
+    let index = inside
+        .map(|l| l.index)
+        .ok_or(netlink::Error::Protocol("the interface is not there"))
+        .map_err(failed("find"))?;
+    let net =
+        ipnet::Ipv4Net::new(lease.ip, lease.prefix).map_err(|e| NetError::Config(e.to_string()))?;
     let messages = vec![
         link::loopback_up(),
         link::add_address(index, lease.ip, net),
@@ -279,7 +311,9 @@ fn configure_inside(mut socket: Socket, lease: &Lease) -> Result<(), NetError> {
         link::default_route(index, lease.gateway),
     ];
     let steps = ["bring up lo for", "give an address to", "bring up", "add a default route over"];
-    for (result, step) in socket.apply(messages).map_err(failed("configure"))?.into_iter().zip(steps) {
+    for (result, step) in
+        socket.apply(messages).map_err(failed("configure"))?.into_iter().zip(steps)
+    {
         result.map_err(failed(step))?;
     }
     Ok(())
@@ -291,7 +325,9 @@ fn find_conflict(
     wanted: &[HostPort],
 ) -> Option<(HostPort, String)> {
     let others = records.iter().filter(|(uid, _)| *uid != pod_uid);
-    others.into_iter().find_map(|(uid, r)| Some((host_port_conflict(wanted, &r.host_ports)?, uid.clone())))
+    others
+        .into_iter()
+        .find_map(|(uid, r)| Some((host_port_conflict(wanted, &r.host_ports)?, uid.clone())))
 }
 
 fn targets(ports: &[HostPort], ip: Ipv4Addr) -> Vec<Target> {
@@ -308,17 +344,24 @@ fn remove_link(socket: &mut Socket, name: &str) -> Result<(), netlink::Error> {
 
 fn check(config: &NetConfig) -> Result<(), NetError> {
     let plain = |s: &str, max| {
-        !s.is_empty() && s.len() <= max && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        !s.is_empty()
+            && s.len() <= max
+            && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     let cidr = config.pod_cidr;
     if !plain(&config.bridge, MAX_INTERFACE_NAME) {
-        return Err(NetError::Config(format!("{:?} cannot be the name of a bridge", config.bridge)));
+        return Err(NetError::Config(format!(
+            "{:?} cannot be the name of a bridge",
+            config.bridge
+        )));
     }
     if !plain(&config.table, MAX_TABLE_NAME) {
         return Err(NetError::Config(format!("{:?} cannot be the name of a table", config.table)));
     }
     if !(8..=29).contains(&cidr.prefix_len()) || cidr.addr() != cidr.network() {
-        let text = format!("{cidr} cannot be the pod range: give a network address with a prefix of /8 to /29");
+        let text = format!(
+            "{cidr} cannot be the pod range: give a network address with a prefix of /8 to /29"
+        );
         return Err(NetError::Config(text));
     }
     Ok(())
@@ -329,7 +372,8 @@ fn route_socket() -> Result<Socket, NetError> {
 }
 
 fn filter_socket() -> Result<Socket, NetError> {
-    Socket::open(netlink::Protocol::Netfilter).map_err(NetError::kernel("open", "a netfilter socket"))
+    Socket::open(netlink::Protocol::Netfilter)
+        .map_err(NetError::kernel("open", "a netfilter socket"))
 }
 
 /// Nothing panics while these are held, and the data would still be whole if it did.

@@ -241,7 +241,10 @@ fn encode(list: &mut Message, step: &Expr) {
             e.put_be32(1, REGISTER + slot).put_be32(2, *key);
         }),
         Expr::Payload { base, offset, length, slot } => expression(list, "payload", |e| {
-            e.put_be32(1, REGISTER + slot).put_be32(2, *base).put_be32(3, *offset).put_be32(4, *length);
+            e.put_be32(1, REGISTER + slot)
+                .put_be32(2, *base)
+                .put_be32(3, *offset)
+                .put_be32(4, *length);
         }),
         Expr::Conntrack { key, slot } => expression(list, "ct", |e| {
             e.put_be32(1, REGISTER + slot).put_be32(2, *key);

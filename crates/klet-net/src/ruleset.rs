@@ -50,16 +50,24 @@ const ONE_ADDRESS: Map = Map {
     data: &[Field::Address, Field::Port],
 };
 
-const ANTISPOOF: Chain = Chain { name: "antispoof", kind: "filter", hook: HOOK_PREROUTING, priority: PRIORITY_RAW };
-const PREROUTING: Chain = Chain { name: "prerouting", kind: "nat", hook: HOOK_PREROUTING, priority: PRIORITY_DNAT };
-const OUTPUT: Chain = Chain { name: "output", kind: "nat", hook: HOOK_OUTPUT, priority: PRIORITY_DNAT };
-const POSTROUTING: Chain = Chain { name: "postrouting", kind: "nat", hook: HOOK_POSTROUTING, priority: PRIORITY_SNAT };
+const ANTISPOOF: Chain =
+    Chain { name: "antispoof", kind: "filter", hook: HOOK_PREROUTING, priority: PRIORITY_RAW };
+const PREROUTING: Chain =
+    Chain { name: "prerouting", kind: "nat", hook: HOOK_PREROUTING, priority: PRIORITY_DNAT };
+const OUTPUT: Chain =
+    Chain { name: "output", kind: "nat", hook: HOOK_OUTPUT, priority: PRIORITY_DNAT };
+const POSTROUTING: Chain =
+    Chain { name: "postrouting", kind: "nat", hook: HOOK_POSTROUTING, priority: PRIORITY_SNAT };
 
 /// A host port and the pod behind it.
 pub(crate) type Target = (HostPort, Ipv4Addr);
 
 /// Write the whole table in one transaction; nobody sees it missing or half done.
-pub(crate) fn rebuild(socket: &mut Socket, config: &NetConfig, targets: &[Target]) -> Result<(), Error> {
+pub(crate) fn rebuild(
+    socket: &mut Socket,
+    config: &NetConfig,
+    targets: &[Target],
+) -> Result<(), Error> {
     let table = config.table.as_str();
     // Deleting needs something to delete: create (no effect if there), delete, create.
     let mut messages = vec![nft::new_table(table), nft::delete_table(table), nft::new_table(table)];
@@ -73,12 +81,20 @@ pub(crate) fn rebuild(socket: &mut Socket, config: &NetConfig, targets: &[Target
 }
 
 /// Add host ports. Repeatable.
-pub(crate) fn add(socket: &mut Socket, config: &NetConfig, targets: &[Target]) -> Result<(), Error> {
+pub(crate) fn add(
+    socket: &mut Socket,
+    config: &NetConfig,
+    targets: &[Target],
+) -> Result<(), Error> {
     socket.transaction(nft::SUBSYSTEM, changes(&config.table, targets, nft::add_elements))
 }
 
 /// Remove host ports. Repeatable: what is not there is removed.
-pub(crate) fn remove(socket: &mut Socket, config: &NetConfig, targets: &[Target]) -> Result<(), Error> {
+pub(crate) fn remove(
+    socket: &mut Socket,
+    config: &NetConfig,
+    targets: &[Target],
+) -> Result<(), Error> {
     let gone = |error: &Error| error.errno() == Some(errno::ENOENT);
     let all = changes(&config.table, targets, nft::delete_elements);
     match socket.transaction(nft::SUBSYSTEM, all) {
@@ -103,7 +119,11 @@ pub(crate) fn drop_table(socket: &mut Socket, config: &NetConfig) -> Result<(), 
 }
 
 /// Whether the table has the rules and elements it should have.
-pub(crate) fn is_intact(socket: &mut Socket, config: &NetConfig, targets: &[Target]) -> Result<bool, Error> {
+pub(crate) fn is_intact(
+    socket: &mut Socket,
+    config: &NetConfig,
+    targets: &[Target],
+) -> Result<bool, Error> {
     let rules = match socket.query(nft::dump_rules(&config.table)) {
         Err(error) if error.errno() == Some(errno::ENOENT) => return Ok(false),
         other => other?,
@@ -112,13 +132,17 @@ pub(crate) fn is_intact(socket: &mut Socket, config: &NetConfig, targets: &[Targ
     for chain in rules.iter().filter_map(|reply| nft::chain_of(reply, &config.table)) {
         *found.entry(chain).or_default() += 1;
     }
-    let expected: BTreeMap<&str, usize> = chains(config).iter().map(|(c, rules)| (c.name, rules.len())).collect();
+    let expected: BTreeMap<&str, usize> =
+        chains(config).iter().map(|(c, rules)| (c.name, rules.len())).collect();
     if found != expected {
         return Ok(false);
     }
     for (map, mut wanted) in elements(targets) {
-        let mut present: Vec<Element> =
-            socket.query(nft::dump_elements(&config.table, map))?.iter().flat_map(nft::elements_of).collect();
+        let mut present: Vec<Element> = socket
+            .query(nft::dump_elements(&config.table, map))?
+            .iter()
+            .flat_map(nft::elements_of)
+            .collect();
         present.sort();
         wanted.sort();
         if present != wanted {
@@ -128,9 +152,15 @@ pub(crate) fn is_intact(socket: &mut Socket, config: &NetConfig, targets: &[Targ
     Ok(true)
 }
 
-fn changes(table: &str, targets: &[Target], encode: fn(&str, &str, &[Element]) -> Message) -> Vec<Message> {
+fn changes(
+    table: &str,
+    targets: &[Target],
+    encode: fn(&str, &str, &[Element]) -> Message,
+) -> Vec<Message> {
     let maps = elements(targets);
-    maps.iter().flat_map(|(map, list)| list.chunks(CHUNK).map(|chunk| encode(table, map, chunk))).collect()
+    maps.iter()
+        .flat_map(|(map, list)| list.chunks(CHUNK).map(|chunk| encode(table, map, chunk)))
+        .collect()
 }
 
 /// The elements of both maps.
@@ -161,7 +191,8 @@ fn chains(config: &NetConfig) -> [(Chain, Rules); 4] {
     // Without route_localnet nothing can come back to 127.0.0.1: better refused at once than lost.
     let not_loopback = destination(Is::Different, loopback);
     let to_host_port = [host_port_on_one_address(), host_port_on_any_address()];
-    let from_inside = to_host_port.iter().map(|rule| [not_loopback.clone(), rule.clone()].concat()).collect();
+    let from_inside =
+        to_host_port.iter().map(|rule| [not_loopback.clone(), rule.clone()].concat()).collect();
     [
         (ANTISPOOF, antispoof(&config.bridge, pods, loopback)),
         (PREROUTING, to_host_port.to_vec()),
@@ -174,7 +205,8 @@ fn chains(config: &NetConfig) -> [(Chain, Rules); 4] {
 fn antispoof(bridge: &str, pods: Ipv4Net, loopback: Ipv4Net) -> Rules {
     let mut name = bridge.as_bytes().to_vec();
     name.resize(INTERFACE_NAME, 0);
-    let from_bridge = vec![Expr::Meta { key: META_IIFNAME, slot: 0 }, Expr::Compare(Is::Equal, name)];
+    let from_bridge =
+        vec![Expr::Meta { key: META_IIFNAME, slot: 0 }, Expr::Compare(Is::Equal, name)];
     [source(Is::Different, pods), destination(Is::Equal, loopback)]
         .into_iter()
         .map(|bad| [from_bridge.clone(), bad, vec![Expr::Drop]].concat())
@@ -189,7 +221,8 @@ fn masquerade(pods: Ipv4Net) -> Rules {
         Expr::Mask(STATUS_DNAT.to_ne_bytes().to_vec()),
         Expr::Compare(Is::Different, vec![0; 4]),
     ];
-    let outwards = [source(Is::Equal, pods), destination(Is::Different, pods), vec![Expr::Masquerade]];
+    let outwards =
+        [source(Is::Equal, pods), destination(Is::Different, pods), vec![Expr::Masquerade]];
     let hairpin =
         [source(Is::Equal, pods), destination(Is::Equal, pods), rewritten, vec![Expr::Masquerade]];
     vec![outwards.concat(), hairpin.concat()]

@@ -9,8 +9,12 @@ fn ip(text: &str) -> IpAddr {
 #[test]
 fn etc_hosts_is_the_kubelets() {
     let ips = [ip("10.1.2.3"), ip("fd00::3")];
-    let aliases = [HostAlias { ip: "1.2.3.4".into(), hostnames: vec!["a.example".into(), "b.example".into()] }];
-    let pod = HostsFor::Pod { ips: &ips, hostname: "web", domain: Some("sub.ns.svc.cluster.local") };
+    let aliases = [HostAlias {
+        ip: "1.2.3.4".into(),
+        hostnames: vec!["a.example".into(), "b.example".into()],
+    }];
+    let pod =
+        HostsFor::Pod { ips: &ips, hostname: "web", domain: Some("sub.ns.svc.cluster.local") };
     assert_eq!(
         etc_hosts(pod, &aliases),
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -34,11 +38,17 @@ fn host_names_are_cut_and_trimmed() {
     assert_eq!(hostname(Some(""), "pod"), "pod");
     let long = format!("{}-.{}", "a".repeat(61), "b".repeat(20));
     assert_eq!(hostname(None, &long), "a".repeat(61));
-    assert_eq!(pod_domain(Some("s"), "n", "cluster.local").as_deref(), Some("s.n.svc.cluster.local"));
+    assert_eq!(
+        pod_domain(Some("s"), "n", "cluster.local").as_deref(),
+        Some("s.n.svc.cluster.local")
+    );
     assert_eq!(kernel_hostname("h", Some("d"), false).unwrap(), "h");
     assert_eq!(kernel_hostname("h", Some("d"), true).unwrap(), "h.d");
     let error = kernel_hostname("h", Some(&"d".repeat(70)), true).unwrap_err();
-    assert!(error.ends_with("is too long (64 characters is the max, 72 characters requested)"), "{error}");
+    assert!(
+        error.ends_with("is too long (64 characters is the max, 72 characters requested)"),
+        "{error}"
+    );
 }
 
 const HOST: &str = "# c\nnameserver 1.1.1.1\nsearch old\nnameserver 2.2.2.2\nsearch corp. . lan\noptions timeout:2 rotate\n";
@@ -50,13 +60,16 @@ fn pod(policy: DnsPolicy, config: Option<&DnsConfig>) -> DnsPod<'_> {
 #[test]
 fn resolv_conf_follows_the_policy() {
     let cluster = ClusterDns { servers: vec![ip("10.96.0.10")], domain: "cluster.local".into() };
-    let first =
-        "search ns.svc.cluster.local svc.cluster.local cluster.local corp lan\nnameserver 10.96.0.10\noptions ndots:5\n";
-    let host = "search corp lan\nnameserver 1.1.1.1\nnameserver 2.2.2.2\noptions timeout:2 rotate\n";
+    let first = "search ns.svc.cluster.local svc.cluster.local cluster.local corp lan\nnameserver 10.96.0.10\noptions ndots:5\n";
+    let host =
+        "search corp lan\nnameserver 1.1.1.1\nnameserver 2.2.2.2\noptions timeout:2 rotate\n";
     let text = |pod| resolv_conf(pod, HOST, Some(&cluster)).0;
     assert_eq!(text(pod(DnsPolicy::ClusterFirst, None)), first);
     assert_eq!(text(DnsPod { host_network: true, ..pod(DnsPolicy::ClusterFirst, None) }), host);
-    assert_eq!(text(DnsPod { host_network: true, ..pod(DnsPolicy::ClusterFirstWithHostNet, None) }), first);
+    assert_eq!(
+        text(DnsPod { host_network: true, ..pod(DnsPolicy::ClusterFirstWithHostNet, None) }),
+        first
+    );
     assert_eq!(text(pod(DnsPolicy::Default, None)), host);
     assert_eq!(text(pod(DnsPolicy::None, None)), "");
     let (fallback, warnings) = resolv_conf(pod(DnsPolicy::ClusterFirst, None), HOST, None);
@@ -92,5 +105,7 @@ fn excess_is_dropped_with_a_warning() {
     let search = text.lines().next().unwrap().strip_prefix("search ").unwrap();
     assert!(search.len() <= 2048 && search.split(' ').count() == 20, "{}", search.len());
     assert_eq!(warnings.len(), 2);
-    assert!(warnings[0].message.ends_with("the applied nameserver line is: 9.9.9.1 9.9.9.2 9.9.9.3"));
+    assert!(
+        warnings[0].message.ends_with("the applied nameserver line is: 9.9.9.1 9.9.9.2 9.9.9.3")
+    );
 }

@@ -56,7 +56,12 @@ impl Space {
         self.run(|| route_socket().unwrap().as_fd().try_clone_to_owned().unwrap())
     }
 
-    fn attach(&self, network: &Network, uid: &str, ports: &[HostPort]) -> Result<Ipv4Addr, NetError> {
+    fn attach(
+        &self,
+        network: &Network,
+        uid: &str,
+        ports: &[HostPort],
+    ) -> Result<Ipv4Addr, NetError> {
         let lease = network.lease(uid)?;
         network.attach(uid, &lease, self.0.as_fd(), self.route_socket(), ports)?;
         Ok(lease.ip)
@@ -109,7 +114,8 @@ const MACHINE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 fn outside() -> Space {
     let space = Space::new();
     let mut here = route_socket().unwrap();
-    let veth = Veth { name: "up0", bridge: 0, mtu: 1500, mac: [2, 0, 0, 0, 0, 2], netns: space.0.as_fd() };
+    let veth =
+        Veth { name: "up0", bridge: 0, mtu: 1500, mac: [2, 0, 0, 0, 0, 2], netns: space.0.as_fd() };
     here.request(link::new_veth(&veth)).unwrap();
     let net = "192.0.2.0/24".parse().unwrap();
     let index = link::find(&mut here, "up0").unwrap().unwrap().index;
@@ -138,7 +144,11 @@ fn pods_meet_each_other_the_machine_and_the_world() {
         assert_eq!(meets(Some(&a), (Ipv4Addr::LOCALHOST, 82), &local), Ipv4Addr::LOCALHOST);
         let world = outside();
         let out_there = world.listen(83);
-        assert_eq!(meets(Some(&a), (OUTSIDE, 83), &out_there), MACHINE, "the world sees the machine");
+        assert_eq!(
+            meets(Some(&a), (OUTSIDE, 83), &out_there),
+            MACHINE,
+            "the world sees the machine"
+        );
         assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap().trim(), "1");
     });
 }
@@ -155,13 +165,20 @@ fn host_ports_lead_into_the_pod() {
         other.attach(&network, "other", &[]).unwrap();
         let gateway = network.config().gateway();
         let (in_80, in_81) = (pod.listen(80), pod.listen(81));
-        assert_eq!(meets(Some(&world), (MACHINE, 8080), &in_80), OUTSIDE, "the client's address is kept");
+        assert_eq!(
+            meets(Some(&world), (MACHINE, 8080), &in_80),
+            OUTSIDE,
+            "the client's address is kept"
+        );
         assert_eq!(meets(Some(&world), (MACHINE, 8081), &in_81), OUTSIDE);
         meets(None, (MACHINE, 8080), &in_80);
         meets(None, (gateway, 8080), &in_80);
         meets(Some(&other), (MACHINE, 8080), &in_80);
         meets(Some(&pod), (MACHINE, 8080), &in_80);
-        assert!(TcpStream::connect_timeout(&(gateway, 8081).into(), SHORT).is_err(), "only on its address");
+        assert!(
+            TcpStream::connect_timeout(&(gateway, 8081).into(), SHORT).is_err(),
+            "only on its address"
+        );
         let refused = TcpStream::connect(("127.0.0.1", 8080)).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused, "refused at once, not lost");
 
@@ -203,7 +220,11 @@ fn leases_and_host_ports_survive_the_daemon() {
         let after = open(dir);
         assert_eq!(after.lease("pod").unwrap().ip, ip);
         meets(None, (after.config().gateway(), 8080), &inside);
-        assert_eq!(after.reconcile(&set(&["pod"])).unwrap(), Report::default(), "nothing to repair");
+        assert_eq!(
+            after.reconcile(&set(&["pod"])).unwrap(),
+            Report::default(),
+            "nothing to repair"
+        );
     });
 }
 
@@ -229,7 +250,8 @@ fn a_failed_attachment_leaves_nothing() {
         let lease = network.lease("pod").unwrap();
         // The socket is from another namespace: eth0 is not there.
         let wrong = elsewhere.route_socket();
-        let error = network.attach("pod", &lease, pod.0.as_fd(), wrong, &[tcp(8080, 80)]).unwrap_err();
+        let error =
+            network.attach("pod", &lease, pod.0.as_fd(), wrong, &[tcp(8080, 80)]).unwrap_err();
         assert!(error.to_string().contains("eth0"), "{error}");
         assert_eq!(interfaces(), ["lo", "klet0"]);
         assert_eq!(network.host_port_owner("other", &[tcp(8080, 80)]), None);
@@ -270,7 +292,10 @@ fn what_somebody_else_removed_comes_back() {
 
         let targets = network.all_targets();
         ruleset::remove(&mut filter_socket().unwrap(), network.config(), &targets).unwrap();
-        assert!(network.reconcile(&set(&["pod"])).unwrap().table_restored, "a missing element is noticed");
+        assert!(
+            network.reconcile(&set(&["pod"])).unwrap().table_restored,
+            "a missing element is noticed"
+        );
 
         remove_link(&mut route_socket().unwrap(), "klet0").unwrap();
         let report = network.reconcile(&set(&["pod"])).unwrap();
@@ -306,11 +331,18 @@ fn a_pod_cannot_speak_with_a_foreign_address() {
         let foreign = Ipv4Addr::new(203, 0, 113, 7);
         let mut inside = Socket::from_fd(pod.route_socket());
         let index = link::find(&mut inside, POD_INTERFACE).unwrap().unwrap().index;
-        inside.request(link::add_address(index, foreign, "203.0.113.7/32".parse().unwrap())).unwrap();
+        inside
+            .request(link::add_address(index, foreign, "203.0.113.7/32".parse().unwrap()))
+            .unwrap();
         let here = UdpSocket::bind(("0.0.0.0", 99)).unwrap();
         here.set_read_timeout(Some(TIMEOUT)).unwrap();
         let send = |from: Ipv4Addr| {
-            pod.run(|| UdpSocket::bind((from, 0)).unwrap().send_to(b"x", (network.config().gateway(), 99)).unwrap())
+            pod.run(|| {
+                UdpSocket::bind((from, 0))
+                    .unwrap()
+                    .send_to(b"x", (network.config().gateway(), 99))
+                    .unwrap()
+            })
         };
         send(foreign);
         send(network.lease("pod").unwrap().ip);
@@ -323,14 +355,20 @@ fn a_pod_cannot_speak_with_a_foreign_address() {
 fn the_machines_own_networks_are_respected() {
     on_a_machine(|dir| {
         let _world = outside();
-        let config = NetConfig { pod_cidr: "192.0.2.0/25".parse().unwrap(), ..NetConfig::new(dir.to_owned()) };
+        let config = NetConfig {
+            pod_cidr: "192.0.2.0/25".parse().unwrap(),
+            ..NetConfig::new(dir.to_owned())
+        };
         let error = Network::open(config).unwrap_err();
         assert_eq!(
             error.to_string(),
             "pod network 192.0.2.0/25 clashes with address 192.0.2.1/24 of up0: choose another range with --pod-cidr"
         );
         assert_eq!(interfaces(), ["lo", "up0"]);
-        let bad = NetConfig { pod_cidr: "10.88.0.1/16".parse().unwrap(), ..NetConfig::new(dir.to_owned()) };
+        let bad = NetConfig {
+            pod_cidr: "10.88.0.1/16".parse().unwrap(),
+            ..NetConfig::new(dir.to_owned())
+        };
         assert!(matches!(Network::open(bad), Err(NetError::Config(_))));
         let taken = NetConfig { bridge: "up0".into(), ..NetConfig::new(dir.to_owned()) };
         assert!(Network::open(taken).unwrap_err().to_string().contains("is not a bridge"));
