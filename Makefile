@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := target/release
-SYSTEM_PACKAGES := ca-certificates gcc libc6-dev make iproute2
+SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make util-linux
 
 .PHONY: help setup build images run test lint docs ci install uninstall clean
 

@@ -31,11 +31,18 @@ fn init_containers_run_in_order_and_the_pod_leaves_nothing() -> anyhow::Result<(
     }))?;
     let pod = world.until("the pod is ready", |world| {
         let pod = world.pod("ordered")?;
-        Ok(status(&pod, "containerStatuses", "main").is_some_and(|s| s["ready"] == true).then_some(pod))
+        Ok(status(&pod, "containerStatuses", "main")
+            .is_some_and(|s| s["ready"] == true)
+            .then_some(pod))
     })?;
     for name in ["first", "second"] {
-        let ended = &status(&pod, "initContainerStatuses", name).expect("listed")["state"]["terminated"];
-        assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(0), &json!("Completed")), "{name}");
+        let ended =
+            &status(&pod, "initContainerStatuses", name).expect("listed")["state"]["terminated"];
+        assert_eq!(
+            (&ended["exitCode"], &ended["reason"]),
+            (&json!(0), &json!("Completed")),
+            "{name}"
+        );
     }
     assert_eq!(pod["status"]["phase"], "Running");
     world.until("the log shows the order", |world| {
@@ -104,7 +111,8 @@ fn a_container_that_lives_but_fails_its_liveness_probe_is_restarted() -> anyhow:
     }))?;
     let before = world.until("the pod is ready and its hook has run", |world| {
         let pod = world.pod("hangs")?;
-        let greeted = std::fs::read_to_string(state.join("greeting")).is_ok_and(|text| text == "hello\n");
+        let greeted =
+            std::fs::read_to_string(state.join("greeting")).is_ok_and(|text| text == "hello\n");
         let ready = pod["status"]["containerStatuses"][0]["ready"] == true;
         Ok((ready && greeted && state.join("healthy").exists()).then_some(pod))
     })?;
@@ -116,7 +124,10 @@ fn a_container_that_lives_but_fails_its_liveness_probe_is_restarted() -> anyhow:
     })?;
     assert_eq!(before["status"]["podIP"], after["status"]["podIP"], "the pod keeps its address");
     let events = world.events("hangs")?;
-    for expected in ["Unhealthy Liveness probe failed: ", "Killing Container web failed liveness probe, will be restarted"] {
+    for expected in [
+        "Unhealthy Liveness probe failed: ",
+        "Killing Container web failed liveness probe, will be restarted",
+    ] {
         assert!(events.iter().any(|event| event.starts_with(expected)), "{expected}: {events:#?}");
     }
     world.delete("hangs")?;
@@ -165,7 +176,10 @@ fn an_invalid_pod_is_refused_and_nothing_is_made() -> anyhow::Result<()> {
         .unwrap_err()
         .to_string();
     assert!(error.contains(" 422 "), "{error}");
-    assert!(error.contains("spec.containers[0].name") && error.contains("spec.containers[0].image"), "{error}");
+    assert!(
+        error.contains("spec.containers[0].name") && error.contains("spec.containers[0].image"),
+        "{error}"
+    );
     assert!(world.pod("bad").is_err());
     world.end()
 }

@@ -10,8 +10,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "kletd",
         &[
-            "klet-api", "klet-apiserver", "klet-cgroup", "klet-cri", "klet-image", "klet-net", "klet-pod",
-            "klet-spec", "klet-store", "klet-sys", "klet-volume",
+            "klet-api",
+            "klet-apiserver",
+            "klet-cgroup",
+            "klet-cri",
+            "klet-image",
+            "klet-net",
+            "klet-pod",
+            "klet-spec",
+            "klet-store",
+            "klet-sys",
+            "klet-volume",
         ],
     ),
     ("kletctl", &["klet-api"]),
@@ -69,7 +78,10 @@ fn unsafe_code_stands_in_klet_sys_alone() {
     let pause = Path::new("crates/klet-shim/pause/pause.rs");
     for path in sources() {
         let relative = path.strip_prefix(workspace()).expect("inside").to_path_buf();
-        if relative.starts_with("crates/klet-sys") || relative == pause || relative == Path::new("tests/tidy.rs") {
+        if relative.starts_with("crates/klet-sys")
+            || relative == pause
+            || relative == Path::new("tests/tidy.rs")
+        {
             continue;
         }
         let text = fs::read_to_string(&path).expect("sources are text");

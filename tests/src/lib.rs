@@ -81,7 +81,14 @@ impl World {
             .arg(self.path("run"))
             .arg("--log-dir")
             .arg(self.path("log"))
-            .args(["--cgroup-parent", &self.cgroup, "--node-name", "test-node", "--log-level", "debug"])
+            .args([
+                "--cgroup-parent",
+                &self.cgroup,
+                "--node-name",
+                "test-node",
+                "--log-level",
+                "debug",
+            ])
             .stderr(log)
             .spawn()
             .context("cannot start kletd")?;
@@ -110,7 +117,8 @@ impl World {
 
     fn load(&self, image: &str) -> anyhow::Result<()> {
         let archive = workspace().join(format!("target/images/{image}.tar"));
-        let bytes = fs::read(&archive).with_context(|| format!("{} (make images)", archive.display()))?;
+        let bytes =
+            fs::read(&archive).with_context(|| format!("{} (make images)", archive.display()))?;
         let answer = self.request("POST", "/klet/v1/images/load", &bytes)?;
         ensure!(answer.get("loaded").is_some(), "loading {image}: {answer}");
         Ok(())
@@ -141,7 +149,8 @@ impl World {
         stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("no answer")?;
+        let end =
+            answer.windows(4).position(|window| window == b"\r\n\r\n").context("no answer")?;
         let head = String::from_utf8_lossy(&answer[..end]).into_owned();
         let body = &answer[end + 4..];
         let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
@@ -180,7 +189,9 @@ impl World {
         let items = list["items"].as_array().cloned().unwrap_or_default();
         let about = items.iter().filter(|event| event["involvedObject"]["name"] == pod);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(about.map(|event| format!("{} {}", text(&event["reason"]), text(&event["message"]))).collect())
+        Ok(about
+            .map(|event| format!("{} {}", text(&event["reason"]), text(&event["message"])))
+            .collect())
     }
 
     /// Waits for a fact. The daemon's log ends up in the error when it never comes.
@@ -244,6 +255,26 @@ impl World {
         let own = self.directory.display().to_string();
         found.extend(mounts.lines().filter(|line| line.contains(&own)).map(ToOwned::to_owned));
         Ok(found)
+    }
+
+    /// Process numbers of a pod's first container.
+    ///
+    /// # Errors
+    /// The container has no cgroup: it does not run.
+    pub fn processes_of(&self, pod: &Value) -> anyhow::Result<Vec<String>> {
+        let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+        let id = id.trim_start_matches("klet://");
+        let mut pids = Vec::new();
+        for tree in own_trees(&self.cgroup) {
+            walk(&tree, &mut |path| {
+                if path.ends_with(id) && pids.is_empty() {
+                    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+                    pids.extend(text.lines().map(ToOwned::to_owned));
+                }
+            });
+        }
+        ensure!(!pids.is_empty(), "no process in container {id}");
+        Ok(pids)
     }
 
     /// Runs a command in the world's namespaces.

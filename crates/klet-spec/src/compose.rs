@@ -263,9 +263,7 @@ fn namespaces(pod: &Pod, context: Context<'_>) -> Vec<LinuxNamespace> {
     }
     kinds
         .into_iter()
-        .map(|kind| {
-            LinuxNamespaceBuilder::default().typ(kind).build().expect("every field is set")
-        })
+        .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build().expect("every field is set"))
         .collect()
 }
 
@@ -300,8 +298,6 @@ fn device_rules() -> Vec<LinuxDeviceCgroup> {
         character(136, None),
     ]
 }
-
-
 
 #[cfg(test)]
 mod tests;

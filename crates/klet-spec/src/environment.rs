@@ -160,9 +160,7 @@ pub fn field_value(
     let meta = &pod.metadata;
     let spec = pod.spec.as_ref();
     let path = field.field_path.as_str();
-    let joined = |ips: &[IpAddr]| {
-        ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",")
-    };
+    let joined = |ips: &[IpAddr]| ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
     let first = |ips: &[IpAddr]| ips.first().map(IpAddr::to_string).unwrap_or_default();
     let value = match path {
         "metadata.name" => meta.name.clone().unwrap_or_default(),

@@ -102,9 +102,8 @@ pub fn managed(files: &ManagedFiles, volumes: &[VolumeMount]) -> Vec<Mount> {
 #[must_use]
 pub fn volumes(volumes: &[VolumeMount]) -> Vec<Mount> {
     let mut sorted: Vec<&VolumeMount> = volumes.iter().collect();
-    sorted.sort_by_key(|volume| {
-        volume.mount_path.split('/').filter(|part| !part.is_empty()).count()
-    });
+    sorted
+        .sort_by_key(|volume| volume.mount_path.split('/').filter(|part| !part.is_empty()).count());
     sorted
         .into_iter()
         .map(|volume| {
@@ -161,10 +160,7 @@ mod tests {
     fn a_volume_replaces_the_managed_file_at_its_place() {
         let files = ManagedFiles { hosts: Some("/x/etc-hosts".into()), ..Default::default() };
         let at = |volumes: &[VolumeMount]| -> Vec<String> {
-            managed(&files, volumes)
-                .iter()
-                .map(|m| m.destination().display().to_string())
-                .collect()
+            managed(&files, volumes).iter().map(|m| m.destination().display().to_string()).collect()
         };
         assert_eq!(at(&[]), ["/dev/shm", "/etc/hosts"]);
         assert_eq!(at(&[volume("/etc/hosts/")]), ["/dev/shm"]);

@@ -180,10 +180,9 @@ pub fn capabilities(
     }
     let asked = context.container.and_then(|c| c.capabilities.as_ref());
     let (add, drop) = match asked {
-        Some(asked) => (
-            asked.add.clone().unwrap_or_default(),
-            asked.drop.clone().unwrap_or_default(),
-        ),
+        Some(asked) => {
+            (asked.add.clone().unwrap_or_default(), asked.drop.clone().unwrap_or_default())
+        }
         None => Default::default(),
     };
     let all = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case("ALL"));

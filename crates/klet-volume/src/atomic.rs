@@ -73,7 +73,8 @@ fn is_current(volume: &Path, files: &Files) -> bool {
     let same = |(path, content): (&String, &crate::payload::Content)| {
         let file = data.join(path);
         fs::read(&file).is_ok_and(|bytes| bytes == content.bytes)
-            && fs::metadata(&file).is_ok_and(|meta| meta.permissions().mode() & 0o7777 == content.mode)
+            && fs::metadata(&file)
+                .is_ok_and(|meta| meta.permissions().mode() & 0o7777 == content.mode)
     };
     data.exists() && count(&data) == files.len() && files.iter().all(same)
 }
@@ -81,7 +82,5 @@ fn is_current(volume: &Path, files: &Files) -> bool {
 /// Files below a directory.
 fn count(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 })
-        .sum()
+    entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
 }

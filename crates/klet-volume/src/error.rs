@@ -10,7 +10,9 @@ pub enum VolumeError {
     #[error("failed to prepare subPath for volumeMount {volume:?} of container {container:?}")]
     SubPath { volume: String, container: String },
     /// The sub-path is absent and cannot be made.
-    #[error("failed to create subPath directory for volumeMount {volume:?} of container {container:?}")]
+    #[error(
+        "failed to create subPath directory for volumeMount {volume:?} of container {container:?}"
+    )]
     SubPathDirectory { volume: String, container: String },
     /// Something below the pod's directory resists.
     #[error("cannot take down {path}: {why}")]

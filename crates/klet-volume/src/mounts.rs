@@ -63,7 +63,9 @@ pub fn tear_down(dirs: &PodDirs) -> Result<(), VolumeError> {
     for name in ["volume-subpaths", "volumes"] {
         let path = base.join(name);
         match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&path, error));
+            }
             Ok(()) | Err(_) => {}
         }
     }

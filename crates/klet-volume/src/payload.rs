@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use klet_api::k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, KeyToPath, SecretVolumeSource,
-};
+use klet_api::k8s_openapi::api::core::v1::{ConfigMapVolumeSource, KeyToPath, SecretVolumeSource};
 
 use crate::Sources;
 
@@ -67,9 +65,9 @@ fn select(
         given.or(default_mode).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(DEFAULT_MODE)
     };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        let all = data.iter().map(|(key, bytes)| {
-            (key.clone(), Content { bytes: bytes.clone(), mode: mode(None) })
-        });
+        let all = data
+            .iter()
+            .map(|(key, bytes)| (key.clone(), Content { bytes: bytes.clone(), mode: mode(None) }));
         return Ok(all.collect());
     };
     let mut files = Files::new();

@@ -31,7 +31,8 @@ pub fn sub_path(dirs: &PodDirs, asked: &SubPath<'_>) -> Result<PathBuf, VolumeEr
     let (volume, container) = (asked.volume_name.to_owned(), asked.container.to_owned());
     let escape = VolumeError::SubPath { volume: volume.clone(), container: container.clone() };
     let relative = Path::new(asked.sub_path);
-    let plain = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let plain =
+        relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !plain {
         return Err(escape);
     }
@@ -58,7 +59,11 @@ fn find(volume: &Path, relative: &Path) -> Result<OwnedFd, Errno> {
     let mode = rustix::fs::fstat(&root)?.st_mode & 0o7777;
     let mut path = PathBuf::new();
     for name in relative.iter().filter(|name| *name != OsStr::new(".")) {
-        let parent = if path.as_os_str().is_empty() { root.try_clone().map_err(|_| Errno::MFILE)? } else { enter(&path)? };
+        let parent = if path.as_os_str().is_empty() {
+            root.try_clone().map_err(|_| Errno::MFILE)?
+        } else {
+            enter(&path)?
+        };
         match mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
@@ -80,7 +85,11 @@ fn bind(dirs: &PodDirs, asked: &SubPath<'_>, part: &OwnedFd) -> std::io::Result<
     if target.symlink_metadata().is_ok() {
         if target.is_dir() { std::fs::remove_dir(&target)? } else { std::fs::remove_file(&target)? }
     }
-    if is_directory { std::fs::create_dir(&target)? } else { std::fs::write(&target, b"")? }
+    if is_directory {
+        std::fs::create_dir(&target)?
+    } else {
+        std::fs::write(&target, b"")?
+    }
     let source = format!("/proc/self/fd/{}", part.as_fd().as_raw_fd());
     mount_bind(source, &target)?;
     Ok(target)

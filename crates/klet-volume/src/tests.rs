@@ -39,7 +39,8 @@ fn a_config_map_changes_all_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let dirs = PodDirs::new(dir.path().to_owned());
     let now = Timestamp::UNIX_EPOCH;
-    let made = set_up(&pod(config_volume()), &dirs, &config(&[("a", "1"), ("b", "2")]), now).unwrap();
+    let made =
+        set_up(&pod(config_volume()), &dirs, &config(&[("a", "1"), ("b", "2")]), now).unwrap();
     let path = &made["v"].host_path;
     assert!(made["v"].read_only_always);
     assert_eq!(std::fs::read_to_string(path.join("a")).unwrap(), "1");
@@ -64,10 +65,13 @@ fn what_is_missing_is_told_in_the_kubelets_words() {
         error.to_string(),
         "MountVolume.SetUp failed for volume \"v\" : configmap \"c\" not found"
     );
-    let file = HostPathVolumeSource { path: "/proc/version".into(), type_: Some("Directory".into()) };
+    let file =
+        HostPathVolumeSource { path: "/proc/version".into(), type_: Some("Directory".into()) };
     let volume = Volume { name: "h".into(), host_path: Some(file), ..Default::default() };
     let error = set_up(&pod(volume), &dirs, &Fixed(None), Timestamp::UNIX_EPOCH).unwrap_err();
-    assert!(error.to_string().ends_with("hostPath type check failed: /proc/version is not a directory"));
+    assert!(
+        error.to_string().ends_with("hostPath type check failed: /proc/version is not a directory")
+    );
 }
 
 #[test]

@@ -9,7 +9,11 @@ use serde::Deserialize;
 
 /// `kletd`: runs Kubernetes pods on this machine.
 #[derive(Debug, Clone, Default, Parser, Deserialize)]
-#[command(name = "kletd", version, about = "Runs Kubernetes pods on this machine, without a cluster")]
+#[command(
+    name = "kletd",
+    version,
+    about = "Runs Kubernetes pods on this machine, without a cluster"
+)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Flags {
     /// Configuration file; every key in it is one of these flags
@@ -119,9 +123,9 @@ impl Config {
                 .unwrap_or_else(|| "cluster.local".into()),
             cluster_dns: flags.cluster_dns.or(file.cluster_dns),
             pod_pids_limit: flags.pod_pids_limit.or(file.pod_pids_limit).unwrap_or(4096),
-            log_level: level
-                .parse()
-                .with_context(|| format!("--log-level {level:?} is none of error, warn, info, debug, trace"))?,
+            log_level: level.parse().with_context(|| {
+                format!("--log-level {level:?} is none of error, warn, info, debug, trace")
+            })?,
             run,
             cgroup_parent,
         })
@@ -131,12 +135,14 @@ impl Config {
 fn read(path: &Path) -> anyhow::Result<Flags> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is not a configuration of kletd", path.display()))
+    toml::from_str(&text)
+        .with_context(|| format!("{} is not a configuration of kletd", path.display()))
 }
 
 /// The host's name as a node name: lower case.
 fn host_name() -> anyhow::Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host name")?;
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot read the host name")?;
     Ok(name.trim().to_ascii_lowercase())
 }
 
@@ -146,7 +152,8 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let file: Flags = toml::from_str("root = \"/f\"\nrun = \"/fr\"\nnode-name = \"n\"").unwrap();
+        let file: Flags =
+            toml::from_str("root = \"/f\"\nrun = \"/fr\"\nnode-name = \"n\"").unwrap();
         let flags = Flags::parse_from(["kletd", "--root", "/x"]);
         let config = Config::settle(flags, file).unwrap();
         assert_eq!(config.root, Path::new("/x"));

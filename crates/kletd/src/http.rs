@@ -173,7 +173,9 @@ async fn once(
     let mut body = Vec::new();
     while body.len() < BODY {
         match stream.frame().await {
-            Some(Ok(frame)) => body.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
+            Some(Ok(frame)) => {
+                body.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]))
+            }
             Some(Err(error)) => {
                 driver.abort();
                 return Err(HttpError::Request(words(&error)));
@@ -189,16 +191,18 @@ async fn once(
 fn resolve(target: &Target) -> Result<SocketAddr, HttpError> {
     let host = if target.host == "localhost" { "127.0.0.1" } else { &target.host };
     let ip: IpAddr = host.parse().map_err(|_| {
-        HttpError::Request(format!("host {:?} is no IP address; klet resolves no names for probes", target.host))
+        HttpError::Request(format!(
+            "host {:?} is no IP address; klet resolves no names for probes",
+            target.host
+        ))
     })?;
     Ok(SocketAddr::new(ip, target.port))
 }
 
 fn request(target: &Target, agent: &str) -> Result<Request<Empty<Bytes>>, HttpError> {
     let invalid = |error: &dyn std::fmt::Display| HttpError::Request(error.to_string());
-    let mut request = Request::get(target.path.as_str())
-        .body(Empty::new())
-        .map_err(|error| invalid(&error))?;
+    let mut request =
+        Request::get(target.path.as_str()).body(Empty::new()).map_err(|error| invalid(&error))?;
     let headers = request.headers_mut();
     let host = format!("{}:{}", target.host, target.port);
     headers.insert(HOST, HeaderValue::try_from(host).map_err(|error| invalid(&error))?);
@@ -253,11 +257,8 @@ mod tests {
     #[test]
     fn ports_by_number_and_name() {
         use klet_api::k8s_openapi::api::core::v1::ContainerPort;
-        let port_named = ContainerPort {
-            name: Some("web".into()),
-            container_port: 8080,
-            ..Default::default()
-        };
+        let port_named =
+            ContainerPort { name: Some("web".into()), container_port: 8080, ..Default::default() };
         let container = Container { ports: Some(vec![port_named]), ..Default::default() };
         let text = |name: &str| port(&IntOrString::String(name.into()), Some(&container));
         assert_eq!(text("web"), Ok(8080));

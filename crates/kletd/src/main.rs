@@ -110,9 +110,14 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
     match Store::open(&path, klet_store::Options::default()) {
         Ok(store) => Ok(store),
         Err(error @ OpenError::Damaged { .. }) => {
-            let aside = Store::set_aside(&path).context("the object store is damaged and cannot be set aside")?;
-            tracing::error!("{error}; it was moved to {} and an empty store takes its place", aside.display());
-            Store::open(&path, klet_store::Options::default()).context("cannot open a new object store")
+            let aside = Store::set_aside(&path)
+                .context("the object store is damaged and cannot be set aside")?;
+            tracing::error!(
+                "{error}; it was moved to {} and an empty store takes its place",
+                aside.display()
+            );
+            Store::open(&path, klet_store::Options::default())
+                .context("cannot open a new object store")
         }
         Err(error) => Err(error).context("cannot open the object store"),
     }

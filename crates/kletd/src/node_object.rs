@@ -43,7 +43,8 @@ fn object(node: &NodeRef) -> NodeObject {
 }
 
 fn status(node: &NodeRef) -> NodeStatus {
-    let resources = node.allocatable.iter().map(|(key, value)| (key.clone(), Quantity(value.clone())));
+    let resources =
+        node.allocatable.iter().map(|(key, value)| (key.clone(), Quantity(value.clone())));
     let resources: std::collections::BTreeMap<_, _> = resources.collect();
     let mut addresses: Vec<NodeAddress> = node
         .facts

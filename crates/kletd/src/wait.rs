@@ -15,7 +15,10 @@ const EVENTS: usize = 4096;
 ///
 /// # Errors
 /// The descriptor cannot be polled.
-#[expect(deprecated, reason = "the successor is unsafe for types that may change their descriptor; owning types do not")]
+#[expect(
+    deprecated,
+    reason = "the successor is unsafe for types that may change their descriptor; owning types do not"
+)]
 pub fn asynchronous<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(inner, interest)
 }
@@ -43,7 +46,8 @@ impl Watcher {
         loop {
             let mut ready = self.0.readable().await?;
             let mut events = [0_u8; EVENTS];
-            let read = ready.try_io(|inotify| Ok(rustix::io::read(inotify.get_ref(), &mut events)?));
+            let read =
+                ready.try_io(|inotify| Ok(rustix::io::read(inotify.get_ref(), &mut events)?));
             match read {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),

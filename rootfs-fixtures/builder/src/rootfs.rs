@@ -24,7 +24,10 @@ fn skeleton(root: &Path) -> anyhow::Result<()> {
     if root.exists() {
         fs::remove_dir_all(root)?;
     }
-    make(root, &["bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr/share", "var/log"])?;
+    make(
+        root,
+        &["bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr/share", "var/log"],
+    )?;
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     let passwd = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\n\
         nobody:x:65534:65534:nobody:/home:/bin/false\n";
@@ -43,7 +46,8 @@ fn add_busybox(packages: &Packages, root: &Path) -> anyhow::Result<()> {
     let unpacked = root.with_extension("deb");
     packages.unpack("busybox-static", &unpacked)?;
     let program = ["bin/busybox", "usr/bin/busybox"].map(|path| unpacked.join(path));
-    let program = program.iter().find(|path| path.is_file()).context("no busybox in its package")?;
+    let program =
+        program.iter().find(|path| path.is_file()).context("no busybox in its package")?;
     let list = Command::new(program).arg("--list").output()?;
     fs::copy(program, root.join("bin/busybox"))?;
     for applet in String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox") {
@@ -63,7 +67,9 @@ pub(crate) fn nginx(packages: &Packages, root: &Path) -> anyhow::Result<()> {
         packages.unpack(package, root)?;
     }
     // Debian keeps manuals and locales in these: nothing that a server reads.
-    for useless in ["usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/lib/x86_64-linux-gnu/gconv"] {
+    for useless in
+        ["usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/lib/x86_64-linux-gnu/gconv"]
+    {
         let path = root.join(useless);
         if path.exists() {
             fs::remove_dir_all(path)?;

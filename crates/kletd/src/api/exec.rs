@@ -28,7 +28,8 @@ pub async fn open(
 ) -> Result<ExecSession, NodeError> {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let not_running = || NodeError::bad_request(format!("container {container} is not running"));
-    let shim = backend.workers.get(uid).and_then(|worker| worker.shim.get()).ok_or_else(not_running)?;
+    let shim =
+        backend.workers.get(uid).and_then(|worker| worker.shim.get()).ok_or_else(not_running)?;
     let snapshot = shim.status().await.map_err(|error| NodeError::internal(error.to_string()))?;
     let running = snapshot.containers.iter().find(|candidate| {
         candidate.name == container && matches!(candidate.state, ContainerState::Running { .. })
@@ -39,10 +40,10 @@ pub async fn open(
         env: Vec::new(),
         io: ExecIo::Stream { stdin: request.stdin, tty: request.tty.then_some(WINDOW) },
     };
-    let (reply, fds) = shim
-        .call_with_fds(Request::Exec(Box::new(config)))
-        .await
-        .map_err(|error| NodeError::internal(format!("error executing command in container: {error}")))?;
+    let (reply, fds) =
+        shim.call_with_fds(Request::Exec(Box::new(config))).await.map_err(|error| {
+            NodeError::internal(format!("error executing command in container: {error}"))
+        })?;
     let Reply::ExecStarted { exec_id } = reply else {
         return Err(NodeError::internal(format!("the supervisor answered {reply:?}")));
     };

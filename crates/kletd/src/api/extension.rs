@@ -29,8 +29,12 @@ impl Extension for Backend {
                 (&Method::GET, ["images"]) => images(&backend).await,
                 (&Method::GET, ["images", "inspect"]) => inspect(&backend, &query).await,
                 (&Method::DELETE, ["images"]) => remove(&backend, &query).await,
-                (&Method::GET, ["system", "info"]) => Ok(json(StatusCode::OK, &system::info(&backend))),
-                (&Method::GET, ["system", "check"]) => Ok(json(StatusCode::OK, &system::check(&backend))),
+                (&Method::GET, ["system", "info"]) => {
+                    Ok(json(StatusCode::OK, &system::info(&backend)))
+                }
+                (&Method::GET, ["system", "check"]) => {
+                    Ok(json(StatusCode::OK, &system::check(&backend)))
+                }
                 (&Method::GET, ["system", "df"]) => system::df(&backend).await,
                 (&Method::GET, ["pods", namespace, name, "timeline"]) => {
                     timeline(&backend, namespace, name)
@@ -174,11 +178,8 @@ async fn inspect(backend: &Backend, query: &[(String, String)]) -> Reply {
 
 async fn remove(backend: &Backend, query: &[(String, String)]) -> Reply {
     let name = required(query, "name")?.to_owned();
-    let used: Vec<String> = if parameter(query, "force") == Some("true") {
-        Vec::new()
-    } else {
-        used_images(backend)
-    };
+    let used: Vec<String> =
+        if parameter(query, "force") == Some("true") { Vec::new() } else { used_images(backend) };
     let images = backend.node.images.clone();
     let in_use = move |id: &str| used.iter().any(|used| used.contains(id));
     let removed = blocking(move || images.remove(&name, &in_use)).await?;

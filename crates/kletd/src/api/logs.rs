@@ -105,7 +105,8 @@ struct Follow {
 impl Follow {
     /// The attempt that writes this file has ended.
     async fn over(&self) -> bool {
-        let Some(shim) = self.backend.workers.get(&self.uid).and_then(|worker| worker.shim.get()) else {
+        let Some(shim) = self.backend.workers.get(&self.uid).and_then(|worker| worker.shim.get())
+        else {
             return true;
         };
         let Ok(snapshot) = shim.status().await else { return true };
@@ -200,7 +201,9 @@ impl Reader {
             file.seek(SeekFrom::Start(start))?;
         }
         let since = options.since_time.or_else(|| {
-            options.since_seconds.map(|seconds| Timestamp::now() - SignedDuration::from_secs(seconds))
+            options
+                .since_seconds
+                .map(|seconds| Timestamp::now() - SignedDuration::from_secs(seconds))
         });
         Ok(Self {
             path: path.to_owned(),

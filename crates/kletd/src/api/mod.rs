@@ -9,7 +9,9 @@ pub mod tty;
 
 use futures_util::future::BoxFuture;
 use klet_api::Pod;
-use klet_apiserver::{ByteStream, ExecRequest, ExecSession, LogOptions, Node as ApiNode, NodeError};
+use klet_apiserver::{
+    ByteStream, ExecRequest, ExecSession, LogOptions, Node as ApiNode, NodeError,
+};
 
 use crate::node::NodeRef;
 use crate::pod::dispatch::Workers;

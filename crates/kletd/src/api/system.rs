@@ -47,7 +47,9 @@ struct Check {
 pub fn check(backend: &Backend) -> Value {
     let node = &backend.node;
     let forwarding = read("/proc/sys/net/ipv4/ip_forward");
-    let overlay = read("/proc/filesystems").lines().any(|line| line.trim_start_matches("nodev").trim() == "overlay");
+    let overlay = read("/proc/filesystems")
+        .lines()
+        .any(|line| line.trim_start_matches("nodev").trim() == "overlay");
     let capabilities = node.machine.capabilities.len();
     let resource = node.machine.capabilities.contains(&oci_spec::runtime::Capability::SysResource);
     let bridge = std::path::Path::new("/sys/class/net").join(&node.config.bridge).exists();
@@ -79,7 +81,10 @@ pub fn check(backend: &Backend) -> Value {
         Check {
             name: "capabilities",
             ok: resource,
-            detail: format!("{capabilities} held{}", if resource { "" } else { ", without CAP_SYS_RESOURCE" }),
+            detail: format!(
+                "{capabilities} held{}",
+                if resource { "" } else { ", without CAP_SYS_RESOURCE" }
+            ),
             hint: "resource limits and oom_score_adj cannot be raised here; klet goes on with what it may set",
         },
     ];

@@ -80,7 +80,8 @@ fn matters(known: &Pod, new: &Pod) -> bool {
     let conditions = |pod: &Pod| pod.status.as_ref().and_then(|status| status.conditions.clone());
     known.spec != new.spec
         || known.metadata.deletion_timestamp != new.metadata.deletion_timestamp
-        || known.metadata.deletion_grace_period_seconds != new.metadata.deletion_grace_period_seconds
+        || known.metadata.deletion_grace_period_seconds
+            != new.metadata.deletion_grace_period_seconds
         || known.metadata.labels != new.metadata.labels
         || known.metadata.annotations != new.metadata.annotations
         || known.metadata.finalizers != new.metadata.finalizers

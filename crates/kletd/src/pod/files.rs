@@ -62,7 +62,8 @@ pub fn kernel_hostname(node: &Node, pod: &Pod, identity: &Identity) -> anyhow::R
     }
     let as_fqdn = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn) == Some(true);
     let domain = domain(node, pod, identity);
-    kernel_name(&short_hostname(pod, identity), domain.as_deref(), as_fqdn).map_err(|error| anyhow!(error))
+    kernel_name(&short_hostname(pod, identity), domain.as_deref(), as_fqdn)
+        .map_err(|error| anyhow!(error))
 }
 
 fn hosts(node: &Node, pod: &Pod, identity: &Identity, ips: &[IpAddr]) -> String {

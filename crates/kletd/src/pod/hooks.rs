@@ -39,7 +39,8 @@ pub async fn run(
             Ok(target) => http::get(&target, http::LIFECYCLE_AGENT, HTTP).await.map(drop),
             Err(error) => Err(error),
         };
-        return result.map_err(|error| text::http_hook_failed(&worker.pod, name, path, &error.to_string()));
+        return result
+            .map_err(|error| text::http_hook_failed(&worker.pod, name, path, &error.to_string()));
     }
     if let Some(sleep) = &hook.sleep {
         let pause = Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0));

@@ -58,7 +58,9 @@ impl Worker {
         let ready = snapshot.as_ref().is_some_and(|snapshot| snapshot.sandbox_ready);
         let leftovers = made.is_some() || self.identity.dir.exists() || self.shim.get().is_some();
         let sandbox = match made {
-            Some(SandboxRecord { id, attempt, ips }) if ready => Sandbox::Ready { id, attempt, ips },
+            Some(SandboxRecord { id, attempt, ips }) if ready => {
+                Sandbox::Ready { id, attempt, ips }
+            }
             Some(SandboxRecord { id, attempt, .. }) => Sandbox::NotReady { id, attempt },
             None => Sandbox::Absent,
         };
@@ -92,9 +94,13 @@ impl Worker {
     /// The shim is dead or hangs: end it and all it ran, keep what its files tell.
     async fn bury(&mut self) {
         let run = self.identity.run.clone();
-        let identity: Option<ShimIdentity> =
-            std::fs::read(run.identity()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        tracing::warn!(pod = self.identity.name, "the pod's supervisor is gone; its containers are ended");
+        let identity: Option<ShimIdentity> = std::fs::read(run.identity())
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        tracing::warn!(
+            pod = self.identity.name,
+            "the pod's supervisor is gone; its containers are ended"
+        );
         let cgroups = self.node.cgroups.clone();
         let own = self.node.launcher.cgroup(&self.identity.uid);
         let killed = tokio::task::spawn_blocking(move || {

@@ -61,7 +61,9 @@ async fn run(
             Ok(_) => {
                 done.send_replace(latest);
             }
-            Err(RegistryError::OtherUid { .. } | RegistryError::Store(WriteError::NotFound)) => return,
+            Err(RegistryError::OtherUid { .. } | RegistryError::Store(WriteError::NotFound)) => {
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, pod = name, "status not written, trying again");
                 tokio::time::sleep(RETRY).await;

@@ -168,7 +168,13 @@ fn exited(exit: &ExitRecord, labels: &Labels, log: &Path) -> RecordState {
     let finished_at = time(exit.finished_at_ns);
     if let Some(error) = &exit.start_error {
         let (reason, message) = ("StartError".to_owned(), error.clone());
-        return RecordState::Exited { started_at: None, finished_at, code: exit.code, reason, message };
+        return RecordState::Exited {
+            started_at: None,
+            finished_at,
+            code: exit.code,
+            reason,
+            message,
+        };
     }
     let reason = match (exit.oom_killed, exit.code) {
         (true, _) => "OOMKilled",
@@ -235,7 +241,13 @@ mod tests {
     }
 
     fn exit(code: i32) -> ExitRecord {
-        ExitRecord { code, oom_killed: false, start_error: None, started_at_ns: 1, finished_at_ns: 2 }
+        ExitRecord {
+            code,
+            oom_killed: false,
+            start_error: None,
+            started_at_ns: 1,
+            finished_at_ns: 2,
+        }
     }
 
     fn reason(exit: ExitRecord) -> String {

@@ -100,7 +100,12 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
-                self.node.events.pod(&self.pod, Severity::Warning, "FailedMount", error.to_string());
+                self.node.events.pod(
+                    &self.pod,
+                    Severity::Warning,
+                    "FailedMount",
+                    error.to_string(),
+                );
                 Err(error.into())
             }
         }
@@ -111,7 +116,8 @@ impl Worker {
     /// # Errors
     /// As setting them up.
     pub async fn ensure_volumes(&mut self) -> anyhow::Result<()> {
-        let wanted = self.pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).map_or(0, Vec::len);
+        let wanted =
+            self.pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).map_or(0, Vec::len);
         if self.volumes.len() == wanted { Ok(()) } else { self.set_up_volumes().await }
     }
 
@@ -119,7 +125,8 @@ impl Worker {
         let spec = self.pod.spec.as_ref().context("the pod has no spec")?;
         let set = |flag: Option<bool>| flag == Some(true);
         let network = if set(spec.host_network) { NetworkMode::Host } else { NetworkMode::Pod };
-        let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+        let sysctls =
+            spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
         Ok(SandboxConfig {
             id: ids::random()?,
             pod_uid: self.identity.uid.clone(),
@@ -145,7 +152,11 @@ impl Worker {
         resources::pod_cgroup(&self.node.config.cgroup_parent, qos, &self.identity.uid)
     }
 
-    async fn attach(&self, lease: klet_net::Lease, fds: Vec<OwnedFd>) -> anyhow::Result<Vec<IpAddr>> {
+    async fn attach(
+        &self,
+        lease: klet_net::Lease,
+        fds: Vec<OwnedFd>,
+    ) -> anyhow::Result<Vec<IpAddr>> {
         let Ok([netns, route_socket]) = <[OwnedFd; 2]>::try_from(fds) else {
             bail!("the supervisor did not pass the network namespace");
         };

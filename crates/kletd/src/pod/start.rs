@@ -10,11 +10,11 @@ use klet_cri::{
 };
 use klet_image::{Image, ImageStore};
 use klet_pod::{ContainerKind, Kill, Start, text};
+use klet_spec::ConfigError;
 use klet_spec::compose::{ImageFacts, Input, ResolvedUser, compose};
 use klet_spec::environment::{Facts, environment, expand};
 use klet_spec::mounts::VolumeMount;
 use klet_spec::security::{Context as Security, verify_non_root};
-use klet_spec::ConfigError;
 
 use super::records::Labels;
 use super::worker::Worker;
@@ -87,7 +87,11 @@ impl Worker {
             let text = format!("Error: {text}");
             self.node.events.container(&self.pod, target, Severity::Warning, "Failed", text);
         }
-        self.note(Some(&start.name), What::StartFailed, format!("{}: {}", failure.reason, failure.message));
+        self.note(
+            Some(&start.name),
+            What::StartFailed,
+            format!("{}: {}", failure.reason, failure.message),
+        );
         self.memory.start_failed(&start.name, failure.reason, &failure.message, Timestamp::now());
     }
 
@@ -106,16 +110,23 @@ impl Worker {
         container: &Container,
     ) -> Result<String, Failure> {
         let image = self.image(start, container).await?;
-        self.ensure_volumes().await.map_err(|error| {
-            Failure::new("CreateContainerConfigError", format!("{error:#}"))
-        })?;
-        let internal = |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
+        self.ensure_volumes()
+            .await
+            .map_err(|error| Failure::new("CreateContainerConfigError", format!("{error:#}")))?;
+        let internal =
+            |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
         let id = ids::random().map_err(internal)?;
         let attempt = Attempt { start, container, id, image };
         let config = self.configure(&attempt).await?;
         let target = (start.kind, start.name.as_str());
         let events = &self.node.events;
-        events.container(&self.pod, target, Severity::Normal, "Created", text::created(&start.name));
+        events.container(
+            &self.pod,
+            target,
+            Severity::Normal,
+            "Created",
+            text::created(&start.name),
+        );
         match shim.call_with_fds(Request::StartContainer(Box::new(config))).await {
             Ok((Reply::Started { .. }, _)) => {}
             Ok((other, _)) => return Err(internal(anyhow!("the supervisor answered {other:?}"))),
@@ -124,8 +135,15 @@ impl Worker {
             }
             Err(error) => return Err(Failure::new("RunContainerError", error.to_string())),
         }
-        events.container(&self.pod, target, Severity::Normal, "Started", text::started(&start.name));
-        let what = if start.kind == ContainerKind::Init { What::InitStarted } else { What::Started };
+        events.container(
+            &self.pod,
+            target,
+            Severity::Normal,
+            "Started",
+            text::started(&start.name),
+        );
+        let what =
+            if start.kind == ContainerKind::Init { What::InitStarted } else { What::Started };
         self.note(Some(&start.name), what, format!("attempt {}", start.attempt));
         Ok(attempt.id)
     }
@@ -182,7 +200,8 @@ impl Worker {
 
     /// Everything the shim needs to start the container.
     async fn configure(&self, attempt: &Attempt<'_>) -> Result<ContainerConfig, Failure> {
-        let internal = |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
+        let internal =
+            |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
         let Attempt { start, container, id, image } = attempt;
         let facts = self.downward_facts();
         let variables =
@@ -380,9 +399,20 @@ impl Worker {
         };
         let target = (start.kind, start.name.as_str());
         let events = &self.node.events;
-        events.container(&self.pod, target, Severity::Warning, "FailedPostStartHook", "PostStartHook failed");
+        events.container(
+            &self.pod,
+            target,
+            Severity::Warning,
+            "FailedPostStartHook",
+            "PostStartHook failed",
+        );
         self.note(Some(&start.name), What::PostStart, format!("failed: {message}"));
-        self.memory.start_failed(&start.name, text::POST_START_HOOK_ERROR, &message, Timestamp::now());
+        self.memory.start_failed(
+            &start.name,
+            text::POST_START_HOOK_ERROR,
+            &message,
+            Timestamp::now(),
+        );
         let spec = self.pod.spec.as_ref();
         let grace = spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
         self.stop_one(Kill {
@@ -416,4 +446,3 @@ async fn deleted(desired: &mut tokio::sync::watch::Receiver<super::worker::Desir
         std::future::pending::<()>().await;
     }
 }
-

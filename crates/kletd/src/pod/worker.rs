@@ -125,7 +125,11 @@ impl Worker {
             }
             tracing::debug!(pod = self.identity.name, ?action, "acting");
             if let Err(error) = self.execute(action).await {
-                tracing::warn!(pod = self.identity.name, namespace = self.identity.namespace, "{error:#}");
+                tracing::warn!(
+                    pod = self.identity.name,
+                    namespace = self.identity.namespace,
+                    "{error:#}"
+                );
                 return Turn::Wait(self.retry_at(plan.wake_at));
             }
         }

@@ -32,7 +32,9 @@ pub(super) async fn check(address: SocketAddr, service: &str, timeout: Duration)
     let seconds = timeout.as_secs();
     let asked = tokio::time::timeout(timeout, ask(address, service)).await;
     asked
-        .unwrap_or_else(|_| Health::Not(format!("timeout: health rpc did not complete within {seconds}s")))
+        .unwrap_or_else(|_| {
+            Health::Not(format!("timeout: health rpc did not complete within {seconds}s"))
+        })
         .into()
 }
 

@@ -79,7 +79,8 @@ impl Probes {
             if specs.is_empty() {
                 continue;
             }
-            let look = Look { pod: Arc::clone(&shared), view: view(pod, seen, kind, &container.name) };
+            let look =
+                Look { pod: Arc::clone(&shared), view: view(pod, seen, kind, &container.name) };
             for spec in specs {
                 self.show(kind, container, spec, look.clone());
             }
@@ -209,7 +210,9 @@ impl Run {
             Outcome::Success => return,
             Outcome::Failure => ("Unhealthy", format!("{word} probe failed: {}", checked.output)),
             Outcome::Error => ("Unhealthy", format!("{word} probe errored: {}", checked.output)),
-            Outcome::Warning => ("ProbeWarning", format!("{word} probe warning: {}", checked.output)),
+            Outcome::Warning => {
+                ("ProbeWarning", format!("{word} probe warning: {}", checked.output))
+            }
         };
         let target = (self.kind, self.container.name.as_str());
         self.node.events.container(&look.pod, target, Severity::Warning, reason, text);

@@ -95,7 +95,8 @@ impl Shim {
         let stream = UnixStream::connect(directory.socket()).map_err(CallError::gone)?;
         stream.set_nonblocking(true).map_err(CallError::gone)?;
         let inner = Arc::new(Inner {
-            socket: crate::wait::asynchronous(stream, Interest::READABLE | Interest::WRITABLE).map_err(CallError::gone)?,
+            socket: crate::wait::asynchronous(stream, Interest::READABLE | Interest::WRITABLE)
+                .map_err(CallError::gone)?,
             sending: tokio::sync::Mutex::new(()),
             next_id: AtomicU64::new(1),
             state: Mutex::default(),
@@ -121,7 +122,10 @@ impl Shim {
     ///
     /// # Errors
     /// What the shim answers; [`CallError::Gone`] when the connection ends first.
-    pub async fn call_with_fds(&self, request: Request) -> Result<(Reply, Vec<OwnedFd>), CallError> {
+    pub async fn call_with_fds(
+        &self,
+        request: Request,
+    ) -> Result<(Reply, Vec<OwnedFd>), CallError> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let bytes = frame::encode(&ToShim { id, request }).map_err(CallError::gone)?;
         let (sender, receiver) = oneshot::channel();
@@ -199,7 +203,9 @@ impl Inner {
         let _turn = self.sending.lock().await;
         while !bytes.is_empty() {
             let mut ready = self.socket.writable().await?;
-            if let Ok(written) = ready.try_io(|socket| io::Write::write(&mut socket.get_ref(), bytes)) {
+            if let Ok(written) =
+                ready.try_io(|socket| io::Write::write(&mut socket.get_ref(), bytes))
+            {
                 bytes = &bytes[written?..];
             }
         }
@@ -210,7 +216,9 @@ impl Inner {
         match message {
             FromShim::Reply { id, result } => {
                 let fds = match &result {
-                    Ok(Reply::Sandbox { .. } | Reply::ExecStarted { .. }) => fds.drain(..).collect(),
+                    Ok(Reply::Sandbox { .. } | Reply::ExecStarted { .. }) => {
+                        fds.drain(..).collect()
+                    }
                     _ => Vec::new(),
                 };
                 if let Some(waiting) = self.state().pending.remove(&id) {

@@ -36,7 +36,8 @@ impl Launcher {
     /// # Errors
     /// The kernel refuses a memfd.
     pub fn new(run: PathBuf, cgroup_parent: String, cgroups: Cgroups) -> anyhow::Result<Self> {
-        let image = klet_sys::memfd::sealed(c"klet-shim", SHIM).context("cannot prepare the shim")?;
+        let image =
+            klet_sys::memfd::sealed(c"klet-shim", SHIM).context("cannot prepare the shim")?;
         Ok(Self { image, run, cgroup_parent, cgroups })
     }
 
@@ -71,7 +72,8 @@ impl Launcher {
             .collect::<Result<Vec<_>, _>>()
             .context("a path contains a NUL byte")?;
         let null = File::options().read(true).write(true).open("/dev/null")?;
-        let log = File::options().append(true).create(true).open(directory.path().join("shim.log"))?;
+        let log =
+            File::options().append(true).create(true).open(directory.path().join("shim.log"))?;
         let cgroup = self.enter(&cgroup_path)?;
         let spawned = spawn::spawn(&Program {
             image: self.image.as_fd(),
