@@ -11,7 +11,7 @@ pub(crate) fn check(source: &HostPathVolumeSource) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     match source.type_.as_deref().unwrap_or_default() {
         "DirectoryOrCreate" => {
-            DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(failed)?;
+            make_missing(&path).map_err(failed)?;
             is(&path, FileType::is_dir, "a directory")?;
         }
         "FileOrCreate" => {
@@ -27,13 +27,13 @@ pub(crate) fn check(source: &HostPathVolumeSource) -> Result<PathBuf, String> {
         "CharDevice" => is(&path, FileType::is_char_device, "a character device")?,
         "BlockDevice" => is(&path, FileType::is_block_device, "a block device")?,
         // No check: the directory is made where nothing is, as runtimes do.
-        _ => {
-            if !path.exists() {
-                DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(failed)?;
-            }
-        }
+        _ => make_missing(&path).map_err(failed)?,
     }
     Ok(path)
+}
+
+fn make_missing(path: &Path) -> std::io::Result<()> {
+    if path.exists() { Ok(()) } else { DirBuilder::new().recursive(true).mode(0o755).create(path) }
 }
 
 fn is(path: &Path, test: fn(&FileType) -> bool, what: &str) -> Result<(), String> {

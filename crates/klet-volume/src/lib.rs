@@ -1,39 +1,59 @@
-//! Pod volumes on the node: emptyDir, hostPath, configMap, secret, and safe sub-paths.
+//! Pod volumes on the node: emptyDir, hostPath, configMap, secret, downwardAPI, projected, and safe
+//! sub-paths.
 //!
 //! kletd makes volumes ready before the sandbox exists and takes them down after the last
-//! container ended. Everything lies below the pod's own directory:
+//! container ended. Everything lies below the pod's own directory, which no container can reach:
 //!
 //! ```text
 //! <base>/volumes/kubernetes.io~empty-dir/NAME     0777; tmpfs for medium Memory
 //! <base>/volumes/kubernetes.io~configmap/NAME     written atomically
-//! <base>/volumes/kubernetes.io~secret/NAME        the same, on tmpfs
+//! <base>/volumes/kubernetes.io~secret/NAME        the same, on tmpfs; so ~projected, ~downward-api
 //! <base>/volume-subpaths/VOLUME/CONTAINER/INDEX   bind mounts of checked sub-paths
 //! ```
+//!
+//! What lies *inside* a volume was written by a container and is hostile: it is only ever reached by
+//! handles, without following links out of the volume and without crossing into another mount.
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod downward;
 mod empty_dir;
 mod error;
 mod host_path;
 mod mounts;
+mod ownership;
 mod payload;
+mod remove;
+mod set_up;
 mod sub_path;
+mod usage;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use klet_api::Pod;
-use klet_api::k8s_openapi::api::core::v1::{ConfigMap, Secret, Volume};
+use klet_api::k8s_openapi::api::core::v1::{ConfigMap, ResourceFieldSelector, Secret};
 
 pub use error::VolumeError;
 pub use mounts::tear_down;
+pub use set_up::{set_up, update};
 pub use sub_path::{SubPath, sub_path};
+pub use usage::{Usage, usage};
 
 /// Where references lead.
 pub trait Sources {
+    /// A ConfigMap, if it exists.
     fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap>;
+
+    /// A Secret, if it exists.
     fn secret(&self, namespace: &str, name: &str) -> Option<Secret>;
+
+    /// A `resourceFieldRef` of a downwardAPI file: it needs what the node has to give.
+    ///
+    /// # Errors
+    /// The text for the pod's `FailedMount` event.
+    fn resource(&self, _pod: &Pod, selector: &ResourceFieldSelector) -> Result<String, String> {
+        Err(format!("resource {} is not available in volumes on this node", selector.resource))
+    }
 }
 
 /// A pod's directory on the node.
@@ -58,66 +78,19 @@ impl PodDirs {
     fn volume(&self, plugin: &str, name: &str) -> PathBuf {
         self.base.join("volumes").join(format!("kubernetes.io~{plugin}")).join(name)
     }
+
+    fn sub_paths(&self) -> PathBuf {
+        self.base.join("volume-subpaths")
+    }
 }
 
 /// A volume that is ready to be mounted into containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodVolume {
+    /// Where it lies on the host.
     pub host_path: PathBuf,
-    /// Containers get it read-only whatever their mounts say (configMap, secret).
+    /// Containers get it read-only whatever their mounts say (configMap, secret and the like).
     pub read_only_always: bool,
-}
-
-/// Makes all volumes of a pod ready; what is ready already stays as it is or is brought up to date.
-///
-/// # Errors
-/// The first volume that cannot be set up, in the words of the kubelet's `FailedMount` event.
-pub fn set_up(
-    pod: &Pod,
-    dirs: &PodDirs,
-    sources: &dyn Sources,
-    now: Timestamp,
-) -> Result<BTreeMap<String, PodVolume>, VolumeError> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-    let mut ready = BTreeMap::new();
-    for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        let made = set_up_one(volume, dirs, namespace, sources, now)
-            .map_err(|why| VolumeError::set_up(&volume.name, why))?;
-        ready.insert(volume.name.clone(), made);
-    }
-    Ok(ready)
-}
-
-fn set_up_one(
-    volume: &Volume,
-    dirs: &PodDirs,
-    namespace: &str,
-    sources: &dyn Sources,
-    now: Timestamp,
-) -> Result<PodVolume, String> {
-    if let Some(source) = &volume.host_path {
-        let host_path = host_path::check(source)?;
-        return Ok(PodVolume { host_path, read_only_always: false });
-    }
-    if let Some(source) = &volume.config_map {
-        let files = payload::config_map(source, namespace, sources)?;
-        let path = dirs.volume("configmap", &volume.name);
-        atomic::write(&path, &files, now).map_err(|error| error.to_string())?;
-        return Ok(PodVolume { host_path: path, read_only_always: true });
-    }
-    if let Some(source) = &volume.secret {
-        let files = payload::secret(source, namespace, sources)?;
-        let path = dirs.volume("secret", &volume.name);
-        mounts::tmpfs(&path, None, 0o755).map_err(|error| error.to_string())?;
-        atomic::write(&path, &files, now).map_err(|error| error.to_string())?;
-        return Ok(PodVolume { host_path: path, read_only_always: true });
-    }
-    if let Some(source) = &volume.empty_dir {
-        let path = dirs.volume("empty-dir", &volume.name);
-        empty_dir::make(&path, source)?;
-        return Ok(PodVolume { host_path: path, read_only_always: false });
-    }
-    Err("klet does not support this volume type".to_owned())
 }
 
 #[cfg(test)]

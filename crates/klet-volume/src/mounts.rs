@@ -1,46 +1,107 @@
-//! Mounts below a pod's directory: made, found again, taken down.
+//! Mounts and directories below a pod's directory: made, found again, taken down.
 
+use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+};
 
-use crate::{PodDirs, VolumeError};
+use crate::{PodDirs, VolumeError, remove};
 
-/// Mounts a tmpfs at `path` unless there is one already.
-pub(crate) fn tmpfs(path: &Path, bytes: Option<u64>, mode: u32) -> io::Result<()> {
-    std::fs::create_dir_all(path)?;
-    if below(path)?.iter().any(|mounted| mounted == path) {
-        return Ok(());
+/// The directories between the pod's and a volume are for the node alone.
+const PRIVATE: u32 = 0o750;
+
+/// Makes the directory at `path` with exactly this mode, unless it is there.
+pub(crate) fn directory(path: &Path, mode: u32) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new().recursive(true).mode(PRIVATE).create(parent)?;
     }
-    let size = bytes.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
-    let options = std::ffi::CString::new(format!("mode={mode:o}{size}"))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", path, "tmpfs", flags, Some(options.as_c_str()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    match DirBuilder::new().mode(mode).create(path) {
+        // Made before, perhaps by an attempt that did not come to the mode: fsGroup adds bits, so
+        // those that are missing are what counts.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let present = path.symlink_metadata()?.permissions().mode();
+            if present & mode == mode { Ok(()) } else { set_mode(path, present | mode) }
+        }
+        other => other.and_then(|()| set_mode(path, mode)),
+    }
 }
 
-/// Mount points at or below `directory`, deepest first.
-pub(crate) fn below(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(mode & 0o7777))
+}
+
+/// Mounts a tmpfs at `path` unless there is a mount already.
+pub(crate) fn tmpfs(path: &Path, bytes: Option<u64>, mode: u32) -> io::Result<()> {
+    directory(path, mode)?;
+    if is_mount_point(path)? {
+        return Ok(());
+    }
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", "tmpfs")?;
+    fsconfig_set_string(&context, "mode", format!("{mode:o}"))?;
+    if let Some(bytes) = bytes {
+        fsconfig_set_string(&context, "size", bytes.to_string())?;
+    }
+    // Since Linux 6.4; before, the node's swap decides.
+    fsconfig_set_flag(&context, "noswap").ok();
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(())
+}
+
+/// Whether something is mounted at `path`.
+pub(crate) fn is_mount_point(path: &Path) -> io::Result<bool> {
+    let status = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())?;
+    Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Removes all mounts at `path`, which is ours.
+pub(crate) fn unmount_all(path: &Path) -> io::Result<()> {
+    loop {
+        match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Ok(()) => {}
+            // No mount (any more), or nothing at all.
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Mount points below `directory`, which has no link in its path. The latest mount comes first, so
+/// that what lies over another goes before it.
+fn below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let table = std::fs::read("/proc/thread-self/mountinfo")?;
     let mut found: Vec<PathBuf> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
         .map(unescape)
-        .filter(|path| path.starts_with(directory))
+        .filter(|path| path != directory && path.starts_with(directory))
         .collect();
-    found.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+    found.reverse();
     Ok(found)
 }
 
 /// mountinfo writes space, tab, newline and backslash as `\ooo`.
-fn unescape(field: &str) -> PathBuf {
-    let mut text = field.to_owned();
-    for (escape, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        text = text.replace(escape, character);
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.first_chunk::<3>().filter(|_| first == b'\\');
+        let code = digits.and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { &tail[3..] } else { tail };
     }
-    PathBuf::from(text)
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 /// Unmounts everything below the pod's directory and removes its volumes. May be repeated.
@@ -52,22 +113,30 @@ pub fn tear_down(dirs: &PodDirs) -> Result<(), VolumeError> {
         path: path.display().to_string(),
         why: error.to_string(),
     };
-    let base = dirs.base();
-    if !base.exists() {
-        return Ok(());
-    }
-    for path in below(base).map_err(|error| failed(base, error))? {
-        unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
-            .map_err(|errno| failed(&path, errno.into()))?;
-    }
-    for name in ["volume-subpaths", "volumes"] {
-        let path = base.join(name);
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(&path, error));
-            }
-            Ok(()) | Err(_) => {}
+    // The kernel's table of mounts knows no links.
+    let base = match dirs.base().canonicalize() {
+        Ok(base) => base,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(dirs.base(), error)),
+    };
+    let ours = PodDirs::new(base);
+    for part in [ours.sub_paths(), ours.base().join("volumes")] {
+        for path in below(&part).map_err(|error| failed(&part, error))? {
+            unmount_all(&path).map_err(|error| failed(&path, error))?;
         }
+        remove::tree(&part).map_err(|error| failed(&part, error))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_escapes_are_undone() {
+        assert_eq!(unescape(b"/a\\040b\\134c"), Path::new("/a b\\c"));
+        assert_eq!(unescape(b"/a\\"), Path::new("/a\\"));
+        assert_eq!(unescape(b"/a\\9zz"), Path::new("/a\\9zz"));
+    }
 }

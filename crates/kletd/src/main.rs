@@ -14,6 +14,7 @@ mod node_object;
 mod pod;
 mod prober;
 mod shim;
+mod static_pods;
 mod timeline;
 mod wait;
 
@@ -95,6 +96,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = listen(&node.config.socket)?;
     tokio::spawn(dispatch::run(node.clone(), workers));
     tokio::spawn(expire_events(node.clone()));
+    tokio::spawn(static_pods::run(node.clone()));
     tracing::info!(socket = %node.config.socket.display(), node = node.config.node_name, "ready");
     // Not being under systemd is fine.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -22,6 +22,15 @@ impl Packages {
             .with_context(|| format!("cannot unpack {package}"))
     }
 
+    /// The version of the packaged program, without Debian's epoch and revision.
+    pub(crate) fn upstream_version(&self, package: &str) -> anyhow::Result<String> {
+        let file = self.fetch(package)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let version = name.split('_').nth(1).with_context(|| format!("no version in {name}"))?;
+        let version = version.rsplit_once("%3a").map_or(version, |(_, version)| version);
+        Ok(version.split('-').next().unwrap_or(version).to_owned())
+    }
+
     fn fetch(&self, package: &str) -> anyhow::Result<PathBuf> {
         std::fs::create_dir_all(&self.cache)?;
         if let Some(found) = self.find(package)? {

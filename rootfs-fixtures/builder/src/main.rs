@@ -2,6 +2,7 @@
 
 mod archive;
 mod debian;
+mod program;
 mod rootfs;
 
 use std::path::{Path, PathBuf};
@@ -9,12 +10,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use archive::Image;
 
+/// Docker's default search path.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 fn main() -> anyhow::Result<()> {
     let directory = std::env::args_os().nth(1).context("usage: build-images DIR")?;
     let directory = PathBuf::from(directory);
     std::fs::create_dir_all(&directory)?;
     busybox(&directory)?;
-    nginx(&directory)
+    nginx(&directory)?;
+    fixture(&directory)
 }
 
 /// An image that stands already is not built again.
@@ -29,7 +34,7 @@ fn busybox(directory: &Path) -> anyhow::Result<()> {
         rootfs::busybox(&debian::Packages::new(directory), &root)?;
         Image {
             name: "docker.io/library/busybox:latest",
-            env: &["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            env: &[PATH],
             entrypoint: &[],
             cmd: &["sh"],
             stop_signal: None,
@@ -44,10 +49,12 @@ fn nginx(directory: &Path) -> anyhow::Result<()> {
     let path = directory.join("nginx.tar");
     if missing(&path) {
         let root = directory.join("build/nginx");
-        rootfs::nginx(&debian::Packages::new(directory), &root)?;
+        let packages = debian::Packages::new(directory);
+        rootfs::nginx(&packages, &root)?;
+        let version = packages.upstream_version("nginx")?;
         Image {
             name: "docker.io/library/nginx:latest",
-            env: &["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            env: &[PATH, &format!("NGINX_VERSION={version}")],
             entrypoint: &["/docker-entrypoint.sh"],
             cmd: &["nginx", "-g", "daemon off;"],
             stop_signal: Some("SIGQUIT"),
@@ -56,4 +63,19 @@ fn nginx(directory: &Path) -> anyhow::Result<()> {
         .write(&root, &path)?;
     }
     Ok(())
+}
+
+/// Written every time: its source may have changed, and it is small.
+fn fixture(directory: &Path) -> anyhow::Result<()> {
+    let root = directory.join("build/fixture");
+    rootfs::fixture(&program::build("fixture")?, &root)?;
+    Image {
+        name: "docker.io/klet/fixture:latest",
+        env: &[PATH],
+        entrypoint: &["/bin/fixture"],
+        cmd: &["serve", "--http", "8080"],
+        stop_signal: None,
+        ports: &["8080/tcp"],
+    }
+    .write(&root, &directory.join("fixture.tar"))
 }

@@ -93,3 +93,12 @@ pub(crate) fn nginx(packages: &Packages, root: &Path) -> anyhow::Result<()> {
     fs::set_permissions(entry, fs::Permissions::from_mode(0o755))?;
     Ok(())
 }
+
+/// The test workload alone: it needs nothing beside it.
+pub(crate) fn fixture(program: &Path, root: &Path) -> anyhow::Result<()> {
+    skeleton(root)?;
+    let target = root.join("bin/fixture");
+    fs::copy(program, &target).with_context(|| format!("cannot copy {}", program.display()))?;
+    fs::set_permissions(target, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}

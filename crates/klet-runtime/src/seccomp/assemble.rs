@@ -81,7 +81,9 @@ fn ranges(leaves: &BTreeMap<u32, Leaf>, default: u32, highest: u32) -> Vec<Range
     if cursor <= highest {
         push(&mut ranges, cursor, Outcome::Return(default));
     }
-    push(&mut ranges, highest + 1, Outcome::Return(NOT_IMPLEMENTED));
+    // A deny-list allows what it does not name, known or not.
+    let beyond = if default == libc::SECCOMP_RET_ALLOW { default } else { NOT_IMPLEMENTED };
+    push(&mut ranges, highest + 1, Outcome::Return(beyond));
     ranges
 }
 

@@ -176,3 +176,21 @@ fn what_cannot_be_enforced_is_refused() {
         .unwrap();
     assert!(matches!(compile(&profile), Err(SeccompError::Action(_))));
 }
+
+#[test]
+fn a_deny_list_allows_what_is_newer_than_itself() {
+    let denied = LinuxSyscallBuilder::default()
+        .names(vec!["mount".to_owned()])
+        .action(LinuxSeccompAction::ScmpActErrno)
+        .build()
+        .unwrap();
+    let profile = LinuxSeccompBuilder::default()
+        .default_action(LinuxSeccompAction::ScmpActAllow)
+        .syscalls(vec![denied])
+        .build()
+        .unwrap();
+    let program = compile(&profile).unwrap();
+    assert_eq!(run(&program, NATIVE, nr("mount"), [0; 6]), EPERM);
+    assert_eq!(run(&program, NATIVE, nr("openat2"), [0; 6]), ALLOW);
+    assert_eq!(run(&program, NATIVE, 100_000, [0; 6]), ALLOW);
+}

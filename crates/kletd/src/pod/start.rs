@@ -229,7 +229,7 @@ impl Worker {
             volumes: &volumes,
             files: &managed,
             pod_cgroup: &pod_cgroup,
-            localhost_seccomp: None,
+            localhost_seccomp: self.localhost_seccomp(container)?,
             machine: &self.node.machine,
         })?;
         let stop_signal = image.config.stop_signal.as_deref().and_then(signals::number);
@@ -258,6 +258,26 @@ impl Worker {
             stdin: container.stdin == Some(true),
             labels: labels.to_map(),
         })
+    }
+
+    /// A `Localhost` profile, read from `<root>/seccomp`. Missing means refused, never unconfined.
+    fn localhost_seccomp(
+        &self,
+        container: &Container,
+    ) -> Result<Option<oci_spec::runtime::LinuxSeccomp>, Failure> {
+        let Some(("Localhost", name)) = Security::of(&self.pod, container).seccomp() else {
+            return Ok(None);
+        };
+        let name = name.unwrap_or_default();
+        let refuse = |why: String| {
+            Failure::new("CreateContainerError", format!("seccomp profile {name:?}: {why}"))
+        };
+        if name.is_empty() || name.split('/').any(|part| part == "..") {
+            return Err(refuse("must be a path below the seccomp directory".to_owned()));
+        }
+        let path = self.node.config.root.join("seccomp").join(name.trim_start_matches('/'));
+        let bytes = std::fs::read(&path).map_err(|error| refuse(error.to_string()))?;
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| refuse(error.to_string()))
     }
 
     fn downward_facts(&self) -> Facts {

@@ -1,0 +1,233 @@
+//! Static pods: manifests in a directory, kept running without anybody asking.
+//!
+//! A file is one Pod. A changed file ends the old pod gracefully and then starts the new one; a
+//! removed file ends its pod; a file that goes bad changes nothing but the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use klet_api::{Pod, decode, defaults, manifest, validate};
+use klet_apiserver::{Admission, RegistryError};
+use klet_store::EventKind;
+use rustix::fs::inotify::WatchFlags;
+use sha2::{Digest, Sha256};
+
+use crate::api::admission::OneNode;
+use crate::node::NodeRef;
+use crate::wait::{Watcher, until_exists};
+
+/// Largest manifest (kubelet `maxConfigLength`), bytes.
+const MAX_BYTES: u64 = 10 << 20;
+/// `kubernetes.io/config.source` of pods that came from a file.
+const SOURCE: &str = "kubernetes.io/config.source";
+const HASH: &str = "kubernetes.io/config.hash";
+const SEEN: &str = "kubernetes.io/config.seen";
+/// The file a static pod came from.
+const FILE: &str = "klet.dev/config.file";
+
+/// What the directory says.
+#[derive(Debug, Default)]
+struct Scan {
+    /// Pods by name, the manifest's hash in their annotations.
+    wanted: BTreeMap<(String, String), Pod>,
+    /// Files that make no sense at the moment.
+    bad: BTreeSet<String>,
+}
+
+/// What to do about one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Create((String, String)),
+    End((String, String)),
+}
+
+/// Keeps the pods of the manifest directory running, for ever.
+pub async fn run(node: NodeRef) {
+    let directory = node.config.manifests.clone();
+    if !directory.exists() && until_exists(&directory).await.is_err() {
+        tracing::info!("no static pods: {} does not exist", directory.display());
+        return;
+    }
+    if let Err(error) = follow(&node, &directory).await {
+        tracing::error!("static pods are no longer watched: {error:#}");
+    }
+}
+
+async fn follow(node: &NodeRef, directory: &Path) -> anyhow::Result<()> {
+    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::CREATE;
+    let watcher = Watcher::new(directory, flags).context("cannot watch the manifest directory")?;
+    loop {
+        let (_, version) = node.registry.list::<Pod>(None);
+        let Ok(mut ended) = node.registry.watch::<Pod>(None, version) else { continue };
+        reconcile(node, directory).await;
+        loop {
+            tokio::select! {
+                changed = watcher.changed() => changed?,
+                event = ended.next() => match event {
+                    Some(event) if event.kind == EventKind::Deleted => {}
+                    Some(_) => continue,
+                    None => break,
+                },
+            }
+            reconcile(node, directory).await;
+        }
+    }
+}
+
+async fn reconcile(node: &NodeRef, directory: &Path) {
+    let scan = scan(node, directory);
+    let (pods, _) = node.registry.list::<Pod>(None);
+    let present: Vec<Pod> = pods.into_iter().filter(|pod| note(pod, SOURCE) == Some("file")).collect();
+    for step in decide(&scan, &present) {
+        let done = match &step {
+            Step::Create(key) => create(node, &scan.wanted[key]).await,
+            Step::End(key) => end(node, key).await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(?step, %error, "static pod");
+        }
+    }
+}
+
+fn note<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
+    pod.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+fn key(pod: &Pod) -> (String, String) {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    (text(&pod.metadata.namespace), text(&pod.metadata.name))
+}
+
+/// What brings the pods that are there to the ones that are wanted.
+fn decide(scan: &Scan, present: &[Pod]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut known = BTreeSet::new();
+    for pod in present {
+        let key = key(pod);
+        known.insert(key.clone());
+        let from_bad_file = note(pod, FILE).is_some_and(|file| scan.bad.contains(file));
+        let same = scan.wanted.get(&key).is_some_and(|wanted| note(wanted, HASH) == note(pod, HASH));
+        if !same && !from_bad_file && pod.metadata.deletion_timestamp.is_none() {
+            steps.push(Step::End(key));
+        }
+    }
+    let missing = scan.wanted.keys().filter(|key| !known.contains(key));
+    steps.extend(missing.cloned().map(Step::Create));
+    steps
+}
+
+async fn create(node: &NodeRef, pod: &Pod) -> Result<(), RegistryError> {
+    let (namespace, name) = key(pod);
+    node.registry.create(Some(&namespace), &name, pod).await.map(drop)
+}
+
+/// Asks for a graceful end, as a delete through the API would.
+async fn end(node: &NodeRef, (namespace, name): &(String, String)) -> Result<(), RegistryError> {
+    let Some(mut pod) = node.registry.pod(namespace, name) else { return Ok(()) };
+    let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    let grace = grace.unwrap_or(30).max(1);
+    let until = Timestamp::now() + jiff::SignedDuration::from_secs(grace);
+    pod.metadata.deletion_timestamp = Some(Time(until));
+    pod.metadata.deletion_grace_period_seconds = Some(grace);
+    node.registry.put(Some(namespace), name, &pod).await.map(drop)
+}
+
+fn scan(node: &NodeRef, directory: &Path) -> Scan {
+    let mut scan = Scan::default();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if file.starts_with('.') || !path.is_file() {
+            continue;
+        }
+        match read(node, &path, &file) {
+            Ok(pod) => {
+                scan.wanted.entry(key(&pod)).or_insert(pod);
+            }
+            Err(error) => {
+                tracing::warn!("static pod manifest {}: {error:#}", path.display());
+                scan.bad.insert(file);
+            }
+        }
+    }
+    scan
+}
+
+fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
+    if path.metadata()?.len() > MAX_BYTES {
+        bail!("is larger than {MAX_BYTES} bytes");
+    }
+    let text = std::fs::read_to_string(path)?;
+    let documents = manifest::parse(&text, &path.to_string_lossy())?;
+    let [document] = documents.as_slice() else { bail!("holds {} objects, not one Pod", documents.len()) };
+    if document.kind() != "Pod" {
+        bail!("is a {:?}, not a Pod", document.kind());
+    }
+    let mut pod: Pod = decode::from_value::<Pod>(&document.value)?.into_strict()?;
+    let digest = Sha256::digest(text.as_bytes());
+    let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = pod.metadata.name.take().unwrap_or_default();
+    pod.metadata.name = Some(format!("{name}-{}", node.config.node_name));
+    defaults::default_pod(&mut pod);
+    let errors = validate::pod_create(&pod);
+    if !errors.is_empty() {
+        let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        bail!("invalid pod: [{}]", list.join(", "));
+    }
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    for (key, value) in [(SOURCE, "file"), (HASH, hash.as_str()), (FILE, file)] {
+        annotations.insert(key.to_owned(), value.to_owned());
+    }
+    annotations.insert(SEEN.to_owned(), Timestamp::now().to_string());
+    let bound = OneNode { name: node.config.node_name.clone() }.pod(&mut pod);
+    bound.map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(pod)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, hash: &str, file: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(name.to_owned());
+        pod.metadata.namespace = Some("default".to_owned());
+        let notes = [(HASH, hash), (FILE, file), (SOURCE, "file")];
+        let notes = notes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        pod.metadata.annotations = Some(notes.into());
+        pod
+    }
+
+    fn wanted(pods: &[Pod], bad: &[&str]) -> Scan {
+        Scan {
+            wanted: pods.iter().map(|pod| (key(pod), pod.clone())).collect(),
+            bad: bad.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn id(name: &str) -> (String, String) {
+        ("default".to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn files_and_pods_are_brought_together() {
+        let (old, new) = (pod("a", "1", "a.yaml"), pod("a", "2", "a.yaml"));
+        let one = std::slice::from_ref(&old);
+        assert_eq!(decide(&wanted(one, &[]), &[]), [Step::Create(id("a"))], "new file");
+        assert_eq!(decide(&wanted(one, &[]), one), [], "nothing changed");
+        assert_eq!(decide(&wanted(&[], &[]), one), [Step::End(id("a"))], "removed file");
+        assert_eq!(decide(&wanted(&[new.clone()], &[]), one), [Step::End(id("a"))], "old ends first");
+        assert_eq!(decide(&wanted(&[new], &[]), &[]), [Step::Create(id("a"))], "then the new one");
+    }
+
+    #[test]
+    fn a_file_that_goes_bad_changes_nothing() {
+        let old = pod("a", "1", "a.yaml");
+        assert_eq!(decide(&wanted(&[], &["a.yaml"]), std::slice::from_ref(&old)), []);
+    }
+}
