@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 /// How long a fact may take to become true before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -35,9 +35,11 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// A binary of the release build, as users run it.
-fn binary(name: &str) -> PathBuf {
-    workspace().join("target/release").join(name)
+/// A binary of the release build, as users run it; `KLET_BIN` names another directory of binaries.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let directory = std::env::var_os("KLET_BIN").map(PathBuf::from);
+    directory.unwrap_or_else(|| workspace().join("target/release")).join(name)
 }
 
 impl World {
@@ -49,7 +51,7 @@ impl World {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("klet-test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(&name);
-        fs::create_dir_all(&directory)?;
+        fs::create_dir_all(directory.join("manifests"))?;
         let holder = Command::new("unshare")
             .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
             .arg("ip link set lo up && echo ready && exec sleep infinity")
@@ -81,6 +83,8 @@ impl World {
             .arg(self.path("run"))
             .arg("--log-dir")
             .arg(self.path("log"))
+            .arg("--manifests")
+            .arg(self.path("manifests"))
             .args([
                 "--cgroup-parent",
                 &self.cgroup,

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use klet_api::k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use klet_apiserver::{ApiServer, Registry};
 use klet_cgroup::Cgroups;
 use klet_image::ImageStore;
@@ -94,6 +95,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         extension: Some(backend),
     });
     let listener = listen(&node.config.socket)?;
+    tokio::spawn(dispatch::follow_sources::<ConfigMap>(node.clone(), workers.clone()));
+    tokio::spawn(dispatch::follow_sources::<Secret>(node.clone(), workers.clone()));
     tokio::spawn(dispatch::run(node.clone(), workers));
     tokio::spawn(expire_events(node.clone()));
     tokio::spawn(static_pods::run(node.clone()));

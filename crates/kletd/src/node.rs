@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use klet_api::k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use klet_api::k8s_openapi::api::core::v1::{ConfigMap, ResourceFieldSelector, Secret};
+use klet_api::{Container, Pod};
 use klet_apiserver::Registry;
 use klet_cgroup::Cgroups;
 use klet_image::ImageStore;
 use klet_net::Network;
 use klet_pod::NodeFacts;
 use klet_spec::compose::Machine;
+use klet_spec::environment::{Facts, resource_value};
 
 use crate::config::Config;
 use crate::events::Recorder;
@@ -56,26 +58,44 @@ impl Node {
     }
 }
 
-/// ConfigMaps and Secrets as the store holds them.
+/// ConfigMaps and Secrets as the store holds them, and what the node has to give.
 #[derive(Debug, Clone)]
-pub struct Objects(pub Registry);
+pub struct Objects {
+    registry: Registry,
+    facts: Facts,
+}
+
+impl Node {
+    /// Where the references of a pod lead.
+    #[must_use]
+    pub fn objects(&self) -> Objects {
+        let facts = Facts { allocatable: self.allocatable.clone(), ..Facts::default() };
+        Objects { registry: self.registry.clone(), facts }
+    }
+}
 
 impl klet_spec::environment::Sources for Objects {
     fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
-        self.0.get(Some(namespace), name)
+        self.registry.get(Some(namespace), name)
     }
 
     fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
-        self.0.get(Some(namespace), name)
+        self.registry.get(Some(namespace), name)
     }
 }
 
 impl klet_volume::Sources for Objects {
     fn config_map(&self, namespace: &str, name: &str) -> Option<ConfigMap> {
-        self.0.get(Some(namespace), name)
+        self.registry.get(Some(namespace), name)
     }
 
     fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
-        self.0.get(Some(namespace), name)
+        self.registry.get(Some(namespace), name)
+    }
+
+    fn resource(&self, pod: &Pod, selector: &ResourceFieldSelector) -> Result<String, String> {
+        // In a volume the container is always named; validation saw to it.
+        resource_value(selector, pod, &Container::default(), &self.facts)
+            .map_err(|error| error.to_string())
     }
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use klet_api::Pod;
+use klet_api::k8s_openapi::Resource;
 use klet_store::EventKind;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 
 use super::worker::{Desired, Worker};
@@ -20,8 +22,18 @@ pub struct Handle {
 }
 
 /// The workers, by pod uid.
-#[derive(Debug, Clone, Default)]
-pub struct Workers(Arc<Mutex<HashMap<String, Handle>>>);
+#[derive(Debug, Clone)]
+pub struct Workers {
+    handles: Arc<Mutex<HashMap<String, Handle>>>,
+    /// Counts changes of ConfigMaps and Secrets.
+    sources: Arc<watch::Sender<u64>>,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { handles: Arc::default(), sources: Arc::new(watch::Sender::new(0)) }
+    }
+}
 
 impl Workers {
     /// The worker of a pod.
@@ -38,7 +50,7 @@ impl Workers {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Handle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The object is (still, or newly) wanted like this.
@@ -56,7 +68,13 @@ impl Workers {
         }
         let (sender, receiver) = watch::channel(desired);
         let (wake, shim) = (Arc::new(Notify::new()), SharedShim::default());
-        let worker = Worker::new(node.clone(), receiver, Arc::clone(&wake), shim.clone());
+        let worker = Worker::new(
+            node.clone(),
+            receiver,
+            Arc::clone(&wake),
+            shim.clone(),
+            self.sources.subscribe(),
+        );
         workers.insert(uid.clone(), Handle { desired: sender, wake, shim });
         drop(workers);
         let all = self.clone();
@@ -86,6 +104,21 @@ fn matters(known: &Pod, new: &Pod) -> bool {
         || known.metadata.annotations != new.metadata.annotations
         || known.metadata.finalizers != new.metadata.finalizers
         || conditions(known) != conditions(new)
+}
+
+/// Tells the workers when any object changes that volumes may show.
+pub async fn follow_sources<K>(node: NodeRef, workers: Workers)
+where
+    K: Resource + DeserializeOwned,
+{
+    loop {
+        let (_, version) = node.registry.list::<K>(None);
+        let Ok(mut watch) = node.registry.watch::<K>(None, version) else { continue };
+        workers.sources.send_modify(|count| *count += 1);
+        while watch.next().await.is_some() {
+            workers.sources.send_modify(|count| *count += 1);
+        }
+    }
 }
 
 /// Follows the store for ever: every pod has a worker, what has no pod is cleared away.

@@ -14,7 +14,7 @@ use super::observe::SandboxRecord;
 use super::worker::Worker;
 use super::{files, ids};
 use crate::events::Severity;
-use crate::node::{NodeRef, Objects};
+use crate::node::NodeRef;
 use crate::shim::Shim;
 use crate::timeline::What;
 
@@ -89,7 +89,7 @@ impl Worker {
 
     async fn set_up_volumes(&mut self) -> anyhow::Result<()> {
         let (pod, dir) = (self.pod.clone(), self.identity.dir.clone());
-        let objects = Objects(self.node.registry.clone());
+        let objects = self.node.objects();
         let made = tokio::task::spawn_blocking(move || {
             let dirs = klet_volume::PodDirs::new(dir);
             klet_volume::set_up(&pod, &dirs, &objects, jiff::Timestamp::now())
@@ -108,6 +108,22 @@ impl Worker {
                 );
                 Err(error.into())
             }
+        }
+    }
+
+    /// Brings configMap, secret, downwardAPI and projected volumes of a running pod up to date.
+    pub async fn refresh_volumes(&mut self) {
+        if self.volumes.is_empty() {
+            return;
+        }
+        let (pod, dir, objects) =
+            (self.pod.clone(), self.identity.dir.clone(), self.node.objects());
+        let updated = tokio::task::spawn_blocking(move || {
+            let dirs = klet_volume::PodDirs::new(dir);
+            klet_volume::update(&pod, &dirs, &objects, jiff::Timestamp::now())
+        });
+        if let Ok(Err(error)) = updated.await {
+            tracing::info!(pod = self.identity.name, "volume keeps its content: {error}");
         }
     }
 

@@ -20,7 +20,6 @@ use super::records::Labels;
 use super::worker::Worker;
 use super::{files, find, hooks, ids, signals};
 use crate::events::Severity;
-use crate::node::Objects;
 use crate::shim::{CallError, Shim};
 use crate::timeline::What;
 
@@ -205,7 +204,7 @@ impl Worker {
         let Attempt { start, container, id, image } = attempt;
         let facts = self.downward_facts();
         let variables =
-            environment(&self.pod, container, &Objects(self.node.registry.clone()), &facts)?;
+            environment(&self.pod, container, &self.node.objects(), &facts)?;
         let user = self.user(container, image)?;
         let volumes = self.mounts(container, &variables)?;
         let managed = files::for_container(&self.identity, container).map_err(internal)?;

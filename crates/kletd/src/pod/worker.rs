@@ -51,6 +51,10 @@ pub struct Worker {
     pub volumes: BTreeMap<String, PodVolume>,
     wake: Arc<Notify>,
     retry: Duration,
+    /// Counts changes of ConfigMaps and Secrets; volumes are brought up to date when it moves.
+    sources: watch::Receiver<u64>,
+    /// Labels and annotations as volumes show them.
+    shown: (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>),
 }
 
 /// Should the worker go on?
@@ -68,6 +72,7 @@ impl Worker {
         desired: watch::Receiver<Desired>,
         wake: Arc<Notify>,
         shim: SharedShim,
+        sources: watch::Receiver<u64>,
     ) -> Self {
         let pod = Pod::clone(&desired.borrow().pod);
         let identity = Identity::of(&pod, &node);
@@ -85,6 +90,8 @@ impl Worker {
             shim,
             desired,
             wake,
+            sources,
+            shown: (None, None),
         }
     }
 
@@ -112,6 +119,10 @@ impl Worker {
         if self.removed && !seen.leftovers {
             return Turn::Over;
         }
+        if self.sources.has_changed().unwrap_or(false) || self.labels_changed() {
+            self.sources.mark_unchanged();
+            self.refresh_volumes().await;
+        }
         let now = Timestamp::now();
         self.update_status(&seen, now);
         let plan = self.plan(&seen, now);
@@ -134,6 +145,14 @@ impl Worker {
             }
         }
         Turn::Again
+    }
+
+    /// Labels and annotations are what a downwardAPI volume may show.
+    fn labels_changed(&mut self) -> bool {
+        let shown = (self.pod.metadata.labels.clone(), self.pod.metadata.annotations.clone());
+        let changed = self.shown != shown;
+        self.shown = shown;
+        changed
     }
 
     fn plan(&self, seen: &Observed, now: Timestamp) -> Plan {
@@ -243,6 +262,7 @@ impl Worker {
         tokio::select! {
             _ = self.desired.changed() => {}
             () = self.wake.notified() => {}
+            _ = self.sources.changed() => self.sources.mark_changed(),
             () = shim_changed => {}
             () = sleep => {}
         }

@@ -1,0 +1,79 @@
+//! Volumes and static pods, on real processes.
+
+use klet_e2e::World;
+use serde_json::{Value, json};
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn config_map(value: &str) -> Vec<u8> {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" },
+        "data": { "key": value },
+    });
+    object.to_string().into_bytes()
+}
+
+fn log(world: &World, pod: &str) -> anyhow::Result<String> {
+    world.request_text("GET", &format!("/api/v1/namespaces/default/pods/{pod}/log"), b"")
+}
+
+#[test]
+fn a_config_map_reaches_running_containers() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    world.create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "reader" },
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "volumes": [{ "name": "settings", "configMap": { "name": "settings" } }],
+            "containers": [{
+                "name": "main", "image": "busybox",
+                "env": [{ "name": "NODE", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }],
+                "command": ["sh", "-c", "echo $NODE; while true; do cat /s/key; echo; sleep 0.1; done"],
+                "volumeMounts": [{ "name": "settings", "mountPath": "/s" }],
+            }],
+        },
+    }))?;
+    world.until("the missing source is told", |world| {
+        let text = "FailedMount MountVolume.SetUp failed for volume \"settings\" : configmap \"settings\" not found";
+        Ok(world.events("reader")?.iter().any(|event| event == text).then_some(()))
+    })?;
+    world.request("POST", CONFIG_MAPS, &config_map("one"))?;
+    world.until("the first value is read", |world| {
+        Ok(log(world, "reader")?.contains("test-node\none\n").then_some(()))
+    })?;
+    world.request("PUT", &format!("{CONFIG_MAPS}/settings"), &config_map("two"))?;
+    world.until("the second value is read", |world| {
+        Ok(log(world, "reader")?.contains("two\n").then_some(()))
+    })?;
+    world.delete("reader")?;
+    world.end()
+}
+
+#[test]
+fn a_static_pod_follows_its_file() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    let manifest = |word: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: fixed}}\nspec:\n  terminationGracePeriodSeconds: 1\n  \
+             containers:\n  - name: main\n    image: busybox\n    command: [sh, -c, 'echo {word}; exec sleep 1000']\n"
+        )
+    };
+    let file = world.path("manifests/fixed.yaml");
+    let said = |world: &World, word: &str| -> anyhow::Result<Option<()>> {
+        Ok((log(world, "fixed-test-node")? == format!("{word}\n")).then_some(()))
+    };
+    std::fs::write(&file, manifest("first"))?;
+    world.until("the pod runs", |world| said(world, "first"))?;
+    std::fs::write(&file, "apiVersion: v1\nkind: [\n")?;
+    world.until("the bad file is told", |world| {
+        let text = std::fs::read_to_string(world.path("kletd.log"))?;
+        Ok(text.contains("static pod manifest").then_some(()))
+    })?;
+    let pod = world.pod("fixed-test-node")?;
+    assert_eq!(pod["metadata"]["deletionTimestamp"], Value::Null, "the running pod stays");
+    std::fs::write(&file, manifest("second"))?;
+    world.until("the changed pod runs", |world| said(world, "second"))?;
+    std::fs::remove_file(&file)?;
+    world.until("the pod is gone", |world| Ok(world.pod("fixed-test-node").is_err().then_some(())))?;
+    world.end()
+}
