@@ -1,15 +1,14 @@
 //! Manifests from files, directories and standard input.
 
-mod places;
-
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use klet_api::decode::{self, StrictError};
+use klet_api::manifest;
 use serde_json::Value;
 
 use crate::error::{Error, Result, Status, plain};
 use crate::kinds::{self, Kind};
-use places::Places;
 
 /// Largest manifest file, as for the kubelet's static pods.
 const FILE_BYTES_MAX: u64 = 10 << 20;
@@ -21,7 +20,7 @@ pub(crate) struct Document {
     pub(crate) kind: &'static Kind,
     /// The file, or `STDIN`.
     pub(crate) source: String,
-    places: Places,
+    parsed: manifest::Document,
 }
 
 /// Options that name manifests.
@@ -67,27 +66,48 @@ impl Document {
     pub(crate) fn explain(&self, error: Error, doing: &str) -> Error {
         let error = error.during(&format!("error when {doing} \"{}\"", self.source));
         let Error::Status(mut status) = error else { return error };
-        let unknown = unknown_fields(&status);
-        let fields = status.fields().map(str::to_owned).chain(unknown);
-        let notes: Vec<String> = fields.filter_map(|field| self.note(&field)).collect();
-        for note in notes {
-            if !status.notes.contains(&note) {
-                status.notes.push(note);
-            }
+        let mut notes = Vec::new();
+        for field in status.fields() {
+            notes.extend(self.note(self.parsed.locate(field), field));
         }
+        for field in unknown_fields(&status) {
+            let note = self.note(self.parsed.locate_key(&field), &field);
+            let meant = self.suggestion(&field);
+            notes.extend(note.map(|note| note + &meant));
+        }
+        notes.dedup();
+        status.notes = notes;
         Error::Status(status)
     }
 
-    fn note(&self, field: &str) -> Option<String> {
-        let (line, column) = self.places.find(field)?;
+    /// The known field that was probably meant by an unknown one.
+    fn suggestion(&self, field: &str) -> String {
+        let strict = match self.kind.kind {
+            "Pod" => strict::<klet_api::Pod>(&self.object),
+            "ConfigMap" => strict::<klet_api::ConfigMap>(&self.object),
+            "Secret" => strict::<klet_api::Secret>(&self.object),
+            "Namespace" => strict::<klet_api::Namespace>(&self.object),
+            _ => Vec::new(),
+        };
+        let found = strict.iter().find(|error| error.path() == field);
+        let meant = found.and_then(StrictError::suggestion);
+        meant.map_or_else(String::new, |meant| format!(" (did you mean \"{meant}\"?)"))
+    }
+
+    fn note(&self, place: Option<(usize, usize)>, field: &str) -> Option<String> {
+        let (line, column) = place?;
         Some(format!("  --> {}:{line}:{column}: {field}", self.source))
     }
 }
 
+fn strict<T: serde::de::DeserializeOwned>(object: &Value) -> Vec<StrictError> {
+    decode::from_value::<T>(object).map_or_else(|_| Vec::new(), |decoded| decoded.strict)
+}
+
 /// The fields in `strict decoding error: unknown field "spec.foo", duplicate field "spec.bar"`.
 fn unknown_fields(status: &Status) -> Vec<String> {
-    let mut parts = status.message().split("field \"").skip(1);
-    std::iter::from_fn(|| parts.next()?.split_once('"').map(|(field, _)| field.to_owned())).collect()
+    let parts = status.message().split("field \"").skip(1);
+    parts.filter_map(|part| part.split_once('"').map(|(field, _)| field.to_owned())).collect()
 }
 
 /// The manifest files a path stands for: itself, or a directory's.
@@ -135,65 +155,38 @@ fn read_bounded(input: impl Read) -> Result<String> {
 
 /// Splits a text into its objects; a `List` gives its items.
 pub(crate) fn parse(source: &str, text: &str) -> Result<Vec<Document>> {
-    let values = values(source, text)?;
-    let mut places = places::of(text).into_iter();
-    let mut documents = Vec::new();
-    for value in values {
-        let places = places.next().unwrap_or_default();
-        if value.is_null() {
-            continue;
-        }
-        if value["kind"] == "List" {
-            let items = value["items"].as_array().cloned().unwrap_or_default();
-            for (index, item) in items.into_iter().enumerate() {
-                documents.push(document(source, item, places.below(&format!("items[{index}]")))?);
-            }
-        } else {
-            documents.push(document(source, value, places)?);
-        }
-    }
-    Ok(documents)
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let parsed = manifest::parse(text, source)
+        .map_err(|cause| Error::Verbatim(format!("error: {cause}\n{}", cause.render(text, color))))?;
+    parsed.into_iter().map(|parsed| document(source, parsed)).collect()
 }
 
-fn values(source: &str, text: &str) -> Result<Vec<Value>> {
-    if text.trim_start().starts_with('{') {
-        let json: std::result::Result<Vec<Value>, _> =
-            serde_json::Deserializer::from_str(text).into_iter().collect();
-        if let Ok(values) = json {
-            return Ok(values);
-        }
-    }
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|cause| {
-        let place = cause.location().map_or_else(String::new, |location| {
-            format!(":{}:{}", location.line(), location.column())
-        });
-        let text = cause.to_string();
-        let reason = text.lines().next().unwrap_or_default();
-        let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-        Error::Plain(format!("error parsing {source}{place}: {reason}"))
-    })
-}
-
-fn document(source: &str, mut object: Value, places: Places) -> Result<Document> {
+fn document(source: &str, parsed: manifest::Document) -> Result<Document> {
     let missing = |field: &str| {
-        Error::Plain(format!("error validating \"{source}\": error validating data: {field} not set"))
+        let text = format!("error validating data: {field} not set");
+        plain(format!("error validating \"{source}\": {text}"))
     };
+    match (parsed.api_version(), parsed.kind()) {
+        ("", _) => return missing("apiVersion"),
+        (_, "") => return missing("kind"),
+        _ => {}
+    }
+    let known = kinds::of(parsed.kind()).filter(|known| known.api_version == parsed.api_version());
+    let Some(kind) = known else { return plain(no_match(&parsed, source)) };
+    let mut object = parsed.value.clone();
     drop_nulls(&mut object);
-    let version = object["apiVersion"].as_str().ok_or_else(|| missing("apiVersion"))?;
-    let kind = object["kind"].as_str().ok_or_else(|| missing("kind"))?;
-    let Some(known) = kinds::of(kind).filter(|known| known.api_version == version) else {
-        return plain(no_match(&object, source, kind, version));
-    };
-    Ok(Document { object, kind: known, source: source.to_owned(), places })
+    Ok(Document { object, kind, source: source.to_owned(), parsed })
 }
 
-fn no_match(object: &Value, source: &str, kind: &str, version: &str) -> String {
-    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-    let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
+fn no_match(parsed: &manifest::Document, source: &str) -> String {
+    let namespace = parsed.value.pointer("/metadata/namespace").and_then(Value::as_str);
     format!(
-        "resource mapping not found for name: \"{name}\" namespace: \"{namespace}\" from \
-         \"{source}\": no matches for kind \"{kind}\" in version \"{version}\""
+        "resource mapping not found for name: \"{}\" namespace: \"{}\" from \
+         \"{source}\": no matches for kind \"{}\" in version \"{}\"",
+        parsed.name(),
+        namespace.unwrap_or_default(),
+        parsed.kind(),
+        parsed.api_version(),
     )
 }
 
@@ -214,33 +207,21 @@ mod tests {
     use super::*;
 
     const TWO: &str = "# comment\napiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec:\n  \
-        containers:\n  - name: c\n    image: [1]\n---\napiVersion: v1\nkind: ConfigMap\n\
+        containers:\n  - name: c\n    imge: x\n---\napiVersion: v1\nkind: ConfigMap\n\
         metadata: {name: b, creationTimestamp: null}\ndata:\n  mode: 0644\n";
 
     #[test]
-    fn documents_are_split_and_know_their_places() {
+    fn documents_are_split_and_nulls_dropped() {
         let documents = parse("two.yaml", TWO).unwrap();
         assert_eq!(documents.len(), 2);
-        assert_eq!(documents[0].places.find("spec.containers[0].image"), Some((9, 5)));
-        assert_eq!(documents[0].places.find("spec.containers[0].ports[0].name"), Some((8, 5)));
-        assert_eq!(documents[1].places.find("data[mode]"), Some((15, 3)));
         assert_eq!(documents[1].object["data"]["mode"], 420);
         assert!(documents[1].object["metadata"].get("creationTimestamp").is_none());
     }
 
     #[test]
-    fn a_list_gives_its_items() {
-        let text = r#"{"apiVersion":"v1","kind":"List","items":[
-            {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n"}}]}"#;
-        let documents = parse("l.json", text).unwrap();
-        assert_eq!(documents[0].kind.kind, "Namespace");
-        assert_eq!(documents[0].places.find("metadata.name"), Some((2, 65)));
-    }
-
-    #[test]
     fn mistakes_say_where_they_are() {
         let error = |text| parse("x.yaml", text).unwrap_err().to_string();
-        assert!(error("a: b\n  c: d\n").starts_with("error: error parsing x.yaml:2:"), "{}", error("a: b\n  c: d\n"));
+        assert!(error("a: b\n  c: d\n").starts_with("error: x.yaml:2:"));
         assert_eq!(
             error("kind: Pod\n"),
             "error: error validating \"x.yaml\": error validating data: apiVersion not set"
@@ -255,13 +236,26 @@ mod tests {
     #[test]
     fn a_refusal_points_into_the_file() {
         let document = parse("two.yaml", TWO).unwrap().remove(0);
-        let status = Status::from_response(422, br#"{"kind":"Status","reason":"Invalid","details":
-            {"kind":"Pod","name":"a","causes":[{"field":"spec.containers[0].image",
-            "message":"Required value"}]}}"#);
+        let status = Status::from_response(
+            422,
+            br#"{"kind":"Status","reason":"Invalid","details":{"kind":"Pod","name":"a",
+            "causes":[{"field":"spec.containers[0].image","message":"Required value"}]}}"#,
+        );
         assert_eq!(
             document.explain(status.into(), "creating").to_string(),
             "The Pod \"a\" is invalid: spec.containers[0].image: Required value\n  \
-             --> two.yaml:9:5: spec.containers[0].image"
+             --> two.yaml:8:5: spec.containers[0].image"
+        );
+        let status = Status::from_response(
+            400,
+            br#"{"kind":"Status","reason":"BadRequest",
+            "message":"strict decoding error: unknown field \"spec.containers[0].imge\""}"#,
+        );
+        assert_eq!(
+            document.explain(status.into(), "creating").to_string(),
+            "Error from server (BadRequest): error when creating \"two.yaml\": strict decoding \
+             error: unknown field \"spec.containers[0].imge\"\n  \
+             --> two.yaml:9:5: spec.containers[0].imge (did you mean \"image\"?)"
         );
     }
 }
