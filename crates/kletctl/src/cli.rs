@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
-use crate::commands::{apply, create, delete, events, exec, get, label, logs, replace, wait};
+use crate::commands::{
+    apply, create, delete, describe, events, exec, get, label, logs, replace, wait,
+};
 use crate::context::Context;
 use crate::error::Result;
 
@@ -43,6 +45,8 @@ enum Command {
     Delete(delete::Delete),
     /// Show one or many objects.
     Get(get::Get),
+    /// Show an object in detail, with its events.
+    Describe(describe::Describe),
     /// Print the logs of a container.
     #[command(alias = "log")]
     Logs(logs::Logs),
@@ -70,6 +74,7 @@ impl Cli {
             Command::Replace(command) => command.run(&context).await,
             Command::Delete(command) => command.run(&context).await,
             Command::Get(command) => command.run(&context).await,
+            Command::Describe(command) => command.run(&context).await,
             Command::Logs(command) => command.run(&context).await,
             Command::Exec(command) => command.run(&context).await,
             Command::Wait(command) => command.run(&context).await,

@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod containers;
 mod context;
+mod describe;
 mod error;
 mod kinds;
 mod manifest;

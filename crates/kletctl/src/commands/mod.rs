@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod describe;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod get;

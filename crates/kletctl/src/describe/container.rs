@@ -70,9 +70,11 @@ fn one(sheet: &mut Sheet, pod: &Value, container: &Value, status: Option<&Value>
         sheet.field(2, "Restart Count", number(status, "/restartCount"));
     }
     resources(sheet, 2, &container["resources"]);
-    for (name, key) in
-        [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
-    {
+    for (name, key) in [
+        ("Liveness", "livenessProbe"),
+        ("Readiness", "readinessProbe"),
+        ("Startup", "startupProbe"),
+    ] {
         if let Some(probe) = container.get(key) {
             sheet.field(2, name, probe::describe(probe));
         }

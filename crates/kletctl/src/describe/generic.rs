@@ -6,8 +6,13 @@ use super::fields::head;
 use super::sheet::Sheet;
 
 /// Fields that the head shows, or that only servers read.
-const SHOWN: [&str; 5] =
-    [".metadata.name", ".metadata.namespace", ".metadata.labels", ".metadata.annotations", ".metadata.managedFields"];
+const SHOWN: [&str; 5] = [
+    ".metadata.name",
+    ".metadata.namespace",
+    ".metadata.labels",
+    ".metadata.annotations",
+    ".metadata.managedFields",
+];
 
 pub(super) fn write(sheet: &mut Sheet, object: &Value) {
     head(sheet, object);

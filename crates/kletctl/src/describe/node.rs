@@ -125,8 +125,10 @@ fn need(pod: &Value, list_name: &str, resource: &str) -> Quantity {
     }
     total.add(&sidecars);
     let mut most = if peak.milli_value() > total.milli_value() { peak } else { total };
-    most.add(&Quantity::parse(text(pod, &format!("/spec/overhead/{resource}")))
-        .unwrap_or(Quantity::from_units(0)));
+    most.add(
+        &Quantity::parse(text(pod, &format!("/spec/overhead/{resource}")))
+            .unwrap_or(Quantity::from_units(0)),
+    );
     most
 }
 

@@ -141,7 +141,8 @@ fn constraint(constraint: &Value) -> String {
         text(constraint, "/whenUnsatisfiable"),
         number(constraint, "/maxSkew")
     );
-    if let Some(selector) = constraint.get("labelSelector").filter(|selector| selector.is_object()) {
+    if let Some(selector) = constraint.get("labelSelector").filter(|selector| selector.is_object())
+    {
         out.push_str(&format!(" for selector {}", selection(selector)));
     }
     out

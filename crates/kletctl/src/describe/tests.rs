@@ -2,7 +2,7 @@
 //!
 //! The texts are kubectl 1.33's, but for what newer releases print differently: the words of probe
 //! thresholds, port names, the part of the pod that an event is about. Leases are left out: klet has
-//! none. Secrets' keys are sorted. Control characters never reach the terminal.
+//! none. Keys of Secrets and ConfigMaps are sorted. Control characters never reach the terminal.
 
 use std::fs;
 use std::path::Path;
