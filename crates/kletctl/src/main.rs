@@ -15,12 +15,18 @@ mod kinds;
 mod manifest;
 mod output;
 mod terminal;
+mod timeline;
 mod waiting;
 
 use clap::Parser;
 
 fn main() {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|refusal| {
+        // Nothing can be done if standard error is gone.
+        let _gone = refusal.print();
+        // Help that was asked for is a success; all else is 1, as kubectl has it.
+        std::process::exit(i32::from(refusal.use_stderr()));
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),

@@ -97,6 +97,9 @@ impl Worker {
 
     /// Lives until nothing of the pod is left.
     pub async fn run(mut self) {
+        if !self.identity.dir.exists() {
+            self.note(None, What::Accepted, String::new());
+        }
         loop {
             self.read_desired();
             let mut changes = self.shim.get().map(|shim| shim.changes());
