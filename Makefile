@@ -17,8 +17,8 @@ setup: ## install what building and testing need (Debian packages)
 	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 
-build: setup ## build kletd
-	$(CARGO) build --locked --release -p kletd
+build: setup ## build kletd and kletctl
+	$(CARGO) build --locked --release -p kletd -p kletctl
 
 images: setup ## build the fixture images into target/images
 	$(CARGO) run --locked --release -q -p build-images -- target/images
@@ -40,9 +40,11 @@ ci: setup test ## what the continuous integration runs
 
 install: build ## install the binaries and the systemd unit below DESTDIR and PREFIX
 	install -D -m 0755 $(TARGET)/kletd $(DESTDIR)$(PREFIX)/bin/kletd
+	install -D -m 0755 $(TARGET)/kletctl $(DESTDIR)$(PREFIX)/bin/kletctl
 	install -D -m 0644 docs/kletd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
 
 uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/kletd $(DESTDIR)$(PREFIX)/bin/kletctl $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
 
 clean: ## remove everything that was built
 	$(CARGO) clean

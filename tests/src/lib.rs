@@ -3,6 +3,8 @@
 //! A [`World`] is a kletd of its own in private network and mount namespaces, with its own root, run
 //! directory and cgroup parent. Its end checks that nothing was left behind.
 
+mod command;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
+
+pub use command::Session;
 
 /// How long a fact may take to become true before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
