@@ -57,6 +57,22 @@ fn objects_are_applied_shown_changed_and_deleted() -> anyhow::Result<()> {
         "pod/sleeper condition met\n"
     );
 
+    shows(&world)?;
+    changes(&world)?;
+    assert_eq!(run(&["delete", "-f", &file])?, "pod \"sleeper\" deleted from default namespace\n");
+    assert_eq!(
+        refused(&world, &["get", "pod", "sleeper"])?,
+        "Error from server (NotFound): pods \"sleeper\" not found\n"
+    );
+    let empty = world.kletctl(&["get", "pods"])?;
+    assert!(empty.status.success() && empty.stdout.is_empty());
+    assert_eq!(stderr(&empty), "No resources found in default namespace.\n");
+    world.end()
+}
+
+/// The pod in every form of `get`.
+fn shows(world: &World) -> anyhow::Result<()> {
+    let run = |args: &[&str]| world.kletctl_ok(args);
     let table = run(&["get", "pods", "-A"])?;
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     assert_eq!(lines.next(), Some(vec!["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE"]));
@@ -81,10 +97,15 @@ fn objects_are_applied_shown_changed_and_deleted() -> anyhow::Result<()> {
     );
     let both = run(&["get", "pods,namespaces", "--no-headers"])?;
     assert!(both.contains("pod/sleeper") && both.contains("namespace/default"), "{both}");
+    Ok(())
+}
 
+/// The pod labelled, annotated, patched and edited.
+fn changes(world: &World) -> anyhow::Result<()> {
+    let run = |args: &[&str]| world.kletctl_ok(args);
     assert_eq!(run(&["label", "pod", "sleeper", "tier=web"])?, "pod/sleeper labeled\n");
     assert_eq!(
-        refused(&world, &["label", "pod", "sleeper", "tier=db"])?,
+        refused(world, &["label", "pod", "sleeper", "tier=db"])?,
         "error: 'tier' already has a value (web), and --overwrite is false\n"
     );
     assert_eq!(run(&["label", "pod", "sleeper", "tier-"])?, "pod/sleeper unlabeled\n");
@@ -107,16 +128,7 @@ fn objects_are_applied_shown_changed_and_deleted() -> anyhow::Result<()> {
     assert_eq!(run(&["get", "pod", "sleeper", "-o", note])?, "edited");
     let cancelled = edit.env("EDITOR", "true").output()?;
     assert_eq!(stderr(&cancelled), "Edit cancelled, no changes made.\n");
-
-    assert_eq!(run(&["delete", "-f", &file])?, "pod \"sleeper\" deleted from default namespace\n");
-    assert_eq!(
-        refused(&world, &["get", "pod", "sleeper"])?,
-        "Error from server (NotFound): pods \"sleeper\" not found\n"
-    );
-    let empty = world.kletctl(&["get", "pods"])?;
-    assert!(empty.status.success() && empty.stdout.is_empty());
-    assert_eq!(stderr(&empty), "No resources found in default namespace.\n");
-    world.end()
+    Ok(())
 }
 
 #[test]

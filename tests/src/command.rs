@@ -147,6 +147,14 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // After end() there is nobody left to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn size(columns: u16, rows: u16) -> Winsize {
     Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }
 }

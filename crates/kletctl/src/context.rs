@@ -124,7 +124,6 @@ pub(crate) fn resource_version(object: &Value) -> String {
 }
 
 /// The time now.
-#[expect(clippy::disallowed_methods, reason = "the command line is where time comes in")]
 pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }

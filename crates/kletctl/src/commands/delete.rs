@@ -116,7 +116,7 @@ impl Delete {
 
     async fn doomed(&self, context: &Context) -> Result<Vec<Doomed>> {
         if !self.files.filename.is_empty() {
-            return self.from_files(context);
+            return self.manifests(context);
         }
         let mut doomed = Vec::new();
         for target in targets(&self.args)? {
@@ -134,7 +134,7 @@ impl Delete {
         Ok(doomed)
     }
 
-    fn from_files(&self, context: &Context) -> Result<Vec<Doomed>> {
+    fn manifests(&self, context: &Context) -> Result<Vec<Doomed>> {
         let mut doomed = Vec::new();
         for mut document in self.files.load()? {
             let namespace = settle_namespace(context, document.kind, &mut document.object)?;
