@@ -47,7 +47,7 @@ impl Reset {
     }
 
     async fn end_pods(&self, context: &Context, pods: &[Value]) -> Result {
-        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
+        let mut options = options();
         if let Some(seconds) = self.grace_period {
             options["gracePeriodSeconds"] = seconds.into();
         }
@@ -85,6 +85,10 @@ fn refuse_static(pods: &[Value]) -> Result {
     ))
 }
 
+fn options() -> Value {
+    json!({"apiVersion": "v1", "kind": "DeleteOptions"})
+}
+
 async fn delete(context: &Context, kind: &Kind, object: &Value, options: &Value) -> Result {
     let path = kind.path(Some(namespace_of(object)), Some(name_of(object)));
     match context.client.delete(&path, options).await {
@@ -96,7 +100,7 @@ async fn delete(context: &Context, kind: &Kind, object: &Value, options: &Value)
 async fn remove_all(context: &Context, kind: &'static Kind) -> Result {
     let mut list = context.list(kind, true, &[]).await?;
     for object in items(&mut list, kind) {
-        delete(context, kind, &object, &Value::Null).await?;
+        delete(context, kind, &object, &options()).await?;
     }
     Ok(())
 }
@@ -107,7 +111,7 @@ async fn remove_namespaces(context: &Context) -> Result {
     let mut others = items(&mut list, kind);
     others.retain(|namespace| !KEPT.contains(&name_of(namespace)));
     for namespace in &others {
-        delete(context, kind, namespace, &Value::Null).await?;
+        delete(context, kind, namespace, &options()).await?;
     }
     for namespace in &others {
         let name = name_of(namespace);

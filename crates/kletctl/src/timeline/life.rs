@@ -166,31 +166,42 @@ fn add_from_status(pod: &Value, entries: &mut Vec<Entry>) {
             }
             let begun = time(&status["state"], "/running/startedAt");
             let restarts = status["restartCount"].as_i64().unwrap_or(0);
-            let ready = begun.filter(|_| status["ready"] == true && started == What::Started);
-            if add(entries, name, started, begun, format!("attempt {restarts}")) {
-                add(entries, name, What::Ready, ready, String::new());
+            add(entries, name, started, begun, format!("attempt {restarts}"));
+            if status["ready"] == true && started == What::Started {
+                add_ready(entries, name, begun.max(ready_since(pod)));
             }
         }
     }
 }
 
-/// Adds what is not known; times of a status have whole seconds. Says whether it was news.
-fn add(
-    entries: &mut Vec<Entry>,
-    name: &str,
-    what: What,
-    at: Option<Timestamp>,
-    detail: String,
-) -> bool {
-    let Some(time) = at.filter(|time| *time > Timestamp::UNIX_EPOCH) else { return false };
-    let known = |entry: &Entry| {
-        entry.container.as_deref() == Some(name)
-            && entry.what == what
-            && entry.time.as_second() == time.as_second()
-    };
-    if entries.iter().any(known) {
-        return false;
+/// When all containers had become ready, if they are.
+fn ready_since(pod: &Value) -> Option<Timestamp> {
+    let mut conditions = pod.pointer("/status/conditions")?.as_array()?.iter();
+    let all = conditions.find(|condition| condition["type"] == "ContainersReady")?;
+    time(all, "/lastTransitionTime").filter(|_| all["status"] == "True")
+}
+
+/// A container that is ready became so after it last was not.
+fn add_ready(entries: &mut Vec<Entry>, name: &str, at: Option<Timestamp>) {
+    let own = entries.iter().filter(|entry| entry.container.as_deref() == Some(name));
+    let last = own.filter(|entry| entry.what != What::ProbeFailure).max_by_key(|entry| entry.time);
+    if last.is_some_and(|last| matches!(last.what, What::Started | What::NotReady)) {
+        add(entries, name, What::Ready, at, String::new());
     }
+}
+
+/// Adds what is not known. Times of a status have whole seconds, so what is known of the container
+/// from the same second was before.
+fn add(entries: &mut Vec<Entry>, name: &str, what: What, at: Option<Timestamp>, detail: String) {
+    let Some(time) = at.filter(|time| *time > Timestamp::UNIX_EPOCH) else { return };
+    let near = |entry: &&Entry| {
+        entry.container.as_deref() == Some(name) && entry.time.as_second() == time.as_second()
+    };
+    let mut near = entries.iter().filter(near);
+    if near.clone().any(|entry| entry.what == what) {
+        return;
+    }
+    let last = near.by_ref().map(|entry| entry.time).max();
+    let time = last.map_or(time, |last| last.max(time));
     entries.push(Entry { time, container: Some(name.to_owned()), what, detail });
-    true
 }

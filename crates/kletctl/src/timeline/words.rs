@@ -42,8 +42,9 @@ pub(super) fn sentence(entry: &Entry) -> String {
         What::PreStopBegan => "preStop hook begins".to_owned(),
         What::PreStopDone => "preStop hook done".to_owned(),
         What::PreStopFailed => with("preStop hook failed"),
-        What::ProbeSuccess => verdict(detail, "succeeds"),
-        What::ProbeFailure => verdict(detail, "fails"),
+        // What a good answer says is of no interest.
+        What::ProbeSuccess => format!("{} succeeds", detail.split(':').next().unwrap_or(detail)),
+        What::ProbeFailure => probe_failure(detail),
         What::Ready => "ready".to_owned(),
         What::NotReady => "not ready".to_owned(),
         What::Killing => with("being stopped"),
@@ -55,10 +56,10 @@ pub(super) fn sentence(entry: &Entry) -> String {
 }
 
 /// `Liveness probe fails: OUTPUT`, of `Liveness probe: OUTPUT`.
-fn verdict(detail: &str, verb: &str) -> String {
+fn probe_failure(detail: &str) -> String {
     let (probe, output) = detail.split_once(':').unwrap_or((detail, ""));
     match output.trim() {
-        "" => format!("{probe} {verb}"),
-        output => format!("{probe} {verb}: {output}"),
+        "" => format!("{probe} fails"),
+        output => format!("{probe} fails: {output}"),
     }
 }

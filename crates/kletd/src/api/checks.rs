@@ -106,7 +106,7 @@ fn look(backend: &Backend) -> Facts {
         seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
         ip_forward: read("/proc/sys/net/ipv4/ip_forward") == "1",
         bridge: node.config.bridge.clone(),
-        bridge_up: Path::new("/sys/class/net").join(&node.config.bridge).exists(),
+        bridge_up: nix::net::if_::if_nametoindex(node.config.bridge.as_str()).is_ok(),
         root: node.config.root.display().to_string(),
         free_bytes: free.map_or(0, |free| free.f_bavail * free.f_frsize),
         files: limit,
@@ -210,16 +210,17 @@ fn control_groups(facts: &Facts) -> Check {
 
 fn capabilities(facts: &Facts) -> Check {
     let missing = &facts.missing_capabilities;
-    let level = match missing.iter().any(|name| NEEDED.contains(&name.as_str())) {
-        true => Level::Problem,
-        false => Level::Warning,
+    let (level, hint) = match missing.iter().any(|name| NEEDED.contains(&name.as_str())) {
+        true => (Level::Problem, "start kletd with the capabilities that root has"),
+        false => (
+            Level::Warning,
+            "klet goes on; containers get no more than kletd has, and limits that need these stay as they are",
+        ),
     };
     let detail = match missing.as_slice() {
         [] => "all".to_owned(),
         missing => format!("without {}", missing.join(", ")),
     };
-    let hint = "kletd was started with less than root has; containers get no more than kletd, and \
-                without SYS_RESOURCE limits and oom_score_adj cannot be raised";
     check("capabilities", missing.is_empty(), level, detail, hint)
 }
 

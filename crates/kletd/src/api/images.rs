@@ -183,7 +183,7 @@ fn in_use_error(backend: &Backend, name: &str, users: &Users) -> ApiError {
     };
     let first = pods.into_iter().next().unwrap_or_default();
     let text =
-        format!("image {name} is in use by pod {first}{more}; delete it first, or use force");
+        format!("image {name} is in use by pod {first}{more}; delete it first, or use --force");
     ApiError::new(409, "Conflict", text)
 }
 

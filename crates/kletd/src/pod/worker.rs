@@ -211,7 +211,7 @@ impl Worker {
         for after in status.container_statuses.iter().flatten() {
             let was = before
                 .and_then(|list| list.iter().find(|status| status.name == after.name))
-                .is_some_and(|status| status.ready);
+                .is_some_and(|was| was.ready && was.container_id == after.container_id);
             match (was, after.ready) {
                 (false, true) => self.note(Some(&after.name), What::Ready, String::new()),
                 (true, false) => self.note(Some(&after.name), What::NotReady, String::new()),
