@@ -214,6 +214,8 @@ fn mistakes_say_what_is_wrong_and_where() -> anyhow::Result<()> {
     assert!(wrong.contains(&place), "{wrong}");
     let kind = apply("apiVersion: v1\nkind: Pood\nmetadata: {name: x}\n".to_owned())?;
     assert!(kind.contains("no matches for kind \"Pood\" in version \"v1\""), "{kind}");
+    let unserved = apply("apiVersion: v1\nkind: Service\nmetadata: {name: x}\n".to_owned())?;
+    assert!(unserved.contains("no matches for kind \"Service\" in version \"v1\""), "{unserved}");
     assert_eq!(world.kletctl_ok(&["get", "pods"])?, "", "nothing was created");
 
     assert_eq!(
@@ -224,6 +226,11 @@ fn mistakes_say_what_is_wrong_and_where() -> anyhow::Result<()> {
         refused(&world, &["apply", "-f", "/nowhere.yaml"])?
             .contains("the path \"/nowhere.yaml\" does not exist")
     );
+    assert_eq!(
+        refused(&world, &["get", "svc"])?,
+        "error: the server doesn't have a resource type \"services\"\n"
+    );
+    assert!(refused(&world, &["exec", "absent", "ls"])?.contains("Use exec [POD] -- [COMMAND]"));
     assert!(refused(&world, &["logs", "absent"])?.contains("pods \"absent\" not found"));
     assert!(refused(&world, &["no-such-verb"])?.contains("unrecognized subcommand"));
     let socket = world.path("absent.sock").display().to_string();

@@ -209,3 +209,30 @@ fn waits_watches_and_events_tell_what_happens() -> anyhow::Result<()> {
     assert!(gone.wait_with_output()?.status.success());
     world.end()
 }
+
+/// The two pods of `docs/examples`, as their readers meet them.
+#[test]
+fn the_examples_run_as_given() -> anyhow::Result<()> {
+    let world = World::new(&["busybox", "nginx"])?;
+    let examples = klet_e2e::workspace().join("docs/examples");
+    let example = |name: &str| examples.join(name).display().to_string();
+    let run = |args: &[&str]| world.kletctl_ok(args);
+    assert_eq!(
+        run(&["create", "-f", &example("lifecycle-demo.yaml")])?,
+        "pod/lifecycle-demo created\n"
+    );
+    assert_eq!(run(&["create", "-f", &example("myapp-pod.yaml")])?, "pod/myapp-pod created\n");
+    run(&["wait", "--for=condition=Ready", "pod/lifecycle-demo", "--timeout=60s"])?;
+    let command = ["exec", "-it", "lifecycle-demo", "--", "cat", "/usr/share/message"];
+    let mut session = Session::start(&world.kletctl_command(&command), (80, 24))?;
+    session.expect("Hello from the postStart handler\r\n")?;
+    assert_eq!(session.end()?, 0);
+    world.until("the first init container looks for its service", |world| {
+        let log = world.kletctl_ok(&["log", "myapp-pod", "-c", "init-myservice"])?;
+        Ok(log.contains("waiting for myservice").then_some(()))
+    })?;
+    let row = run(&["get", "pod", "myapp-pod", "--no-headers"])?;
+    assert_eq!(row.split_whitespace().nth(2), Some("Init:0/2"), "{row}");
+    run(&["delete", "pod", "--all", "--grace-period=1"])?;
+    world.end()
+}

@@ -12,6 +12,9 @@ use crate::commands::{
 use crate::context::Context;
 use crate::error::Result;
 
+/// Heading of the options that every verb has.
+const GLOBAL: &str = "Global options";
+
 /// Runs Kubernetes Pods on this machine, without a cluster.
 #[derive(Debug, Parser)]
 #[command(name = "kletctl", version, propagate_version = false, max_term_width = 100)]
@@ -26,11 +29,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// kletd's socket.
-    #[arg(long, global = true, env = "KLET_SOCKET", value_name = "PATH")]
+    #[arg(long, global = true, env = "KLET_SOCKET", value_name = "PATH", help_heading = GLOBAL)]
     #[arg(default_value = "/run/klet/klet.sock", hide_env_values = true)]
     socket: PathBuf,
     /// Namespace to work in.
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = GLOBAL)]
     namespace: Option<String>,
 }
 

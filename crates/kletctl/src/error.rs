@@ -75,6 +75,12 @@ impl Error {
         matches!(self, Error::Status(status) if status.reason() == "NotFound")
     }
 
+    /// Whether the server does not even know the kind of object.
+    pub(crate) fn is_unknown_resource(&self) -> bool {
+        matches!(self, Error::Status(status) if status.reason() == "NotFound"
+            && status.body.pointer("/details/name").is_none())
+    }
+
     /// Whether the object exists already.
     pub(crate) fn is_already_exists(&self) -> bool {
         matches!(self, Error::Status(status) if status.reason() == "AlreadyExists")

@@ -65,6 +65,9 @@ impl Document {
     /// Adds to a refusal of the server where in the file each wrong field stands, and what was
     /// being done.
     pub(crate) fn explain(&self, error: Error, doing: &str) -> Error {
+        if error.is_unknown_resource() {
+            return Error::Plain(no_match(&self.parsed, &self.source));
+        }
         let error = error.during(&format!("error when {doing} \"{}\"", self.source));
         let Error::Status(mut status) = error else { return error };
         let mut notes = Vec::new();

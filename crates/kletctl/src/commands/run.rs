@@ -19,6 +19,10 @@ use crate::waiting::Awaited;
 /// Options of `run`.
 #[derive(Debug, Args)]
 #[command(override_usage = "kletctl run NAME --image=IMAGE [OPTIONS] [-- ARG...]")]
+#[command(after_help = "Examples:
+  kletctl run web --image=nginx --port=80
+  kletctl run once --image=busybox --restart=Never --attach --rm -- echo hello
+  kletctl run web --image=nginx --dry-run -o yaml > pod.yaml")]
 pub(crate) struct Run {
     /// The pod's name.
     name: String,
