@@ -286,6 +286,9 @@ fn time_of(line: &LogLine<'_>) -> Timestamp {
 /// Where the last `lines` lines begin.
 fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
     let length = file.metadata()?.len();
+    if lines == 0 {
+        return Ok(length);
+    }
     let mut position = length;
     let mut seen = 0;
     let mut block = vec![0; 16 << 10];
@@ -296,15 +299,15 @@ fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
         file.read_exact(&mut block[..size])?;
         for (at, byte) in block[..size].iter().enumerate().rev() {
             let end = position + at as u64 + 1;
-            if *byte == b'\n' && end < length || (*byte == b'\n' && lines == 0) {
+            if *byte == b'\n' && end < length {
                 seen += 1;
-                if seen >= lines.max(1) {
-                    return Ok(if lines == 0 { length } else { end });
+                if seen == lines {
+                    return Ok(end);
                 }
             }
         }
     }
-    Ok(if lines == 0 { length } else { 0 })
+    Ok(0)
 }
 
 #[cfg(test)]

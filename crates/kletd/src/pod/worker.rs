@@ -53,8 +53,15 @@ pub struct Worker {
     retry: Duration,
     /// Counts changes of ConfigMaps and Secrets; volumes are brought up to date when it moves.
     sources: watch::Receiver<u64>,
-    /// Labels and annotations as volumes show them.
-    shown: (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>),
+    /// What downwardAPI volumes show of the object.
+    shown: Shown,
+}
+
+/// Labels and annotations that downwardAPI volumes were last written with.
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Should the worker go on?
@@ -91,7 +98,7 @@ impl Worker {
             desired,
             wake,
             sources,
-            shown: (None, None),
+            shown: Shown::default(),
         }
     }
 
@@ -149,7 +156,10 @@ impl Worker {
 
     /// Labels and annotations are what a downwardAPI volume may show.
     fn labels_changed(&mut self) -> bool {
-        let shown = (self.pod.metadata.labels.clone(), self.pod.metadata.annotations.clone());
+        let shown = Shown {
+            labels: self.pod.metadata.labels.clone(),
+            annotations: self.pod.metadata.annotations.clone(),
+        };
         let changed = self.shown != shown;
         self.shown = shown;
         changed
