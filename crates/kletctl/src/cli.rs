@@ -6,8 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    api_resources, apply, completion, create, delete, describe, edit, events, exec, get, image,
-    label, logs, patch, replace, run, system, timeline, version, wait,
+    apply, create, delete, describe, events, exec, get, label, logs, replace, wait,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -58,33 +57,10 @@ enum Command {
     /// List events.
     #[command(alias = "event")]
     Events(events::Events),
-    /// Show a pod's life as it happened.
-    Timeline(timeline::Timeline),
-    /// Run an image in a pod.
-    Run(run::Run),
-    /// Change an object in an editor.
-    Edit(edit::Edit),
-    /// Change fields of an object.
-    Patch(patch::Patch),
     /// Set, change or remove labels.
     Label(label::Label),
     /// Set, change or remove annotations.
     Annotate(label::Annotate),
-    /// Load, list, inspect and remove images.
-    #[command(subcommand, alias = "images")]
-    Image(image::Image),
-    /// Facts, checks and disk usage.
-    #[command(subcommand)]
-    System(system::System),
-    /// Show the versions of client and server.
-    Version(version::Version),
-    /// List the kinds of objects the server knows.
-    ApiResources(api_resources::ApiResources),
-    /// Write a shell's completion script to standard output.
-    Completion(completion::Completion),
-    /// Write the manual pages.
-    #[command(hide = true)]
-    Man(completion::Man),
 }
 
 impl Cli {
@@ -103,18 +79,8 @@ impl Cli {
             Command::Exec(command) => command.run(&context).await,
             Command::Wait(command) => command.run(&context).await,
             Command::Events(command) => command.run(&context).await,
-            Command::Timeline(command) => command.run(&context).await,
-            Command::Run(command) => command.run(&context).await,
-            Command::Edit(command) => command.run(&context).await,
-            Command::Patch(command) => command.run(&context).await,
             Command::Label(command) => command.run(&context).await,
             Command::Annotate(command) => command.run(&context).await,
-            Command::Image(command) => command.run(&context).await,
-            Command::System(command) => command.run(&context).await,
-            Command::Version(command) => command.run(&context).await,
-            Command::ApiResources(command) => command.run(&context).await,
-            Command::Completion(command) => command.run(),
-            Command::Man(command) => command.run(),
         }
     }
 }

@@ -153,10 +153,16 @@ mod tests {
             (&["po,ev"], "pod/* event/*"),
             (&["pod", "a", "b"], "pod/a pod/b"),
             (&["pod/a", "cm/b"], "pod/a configmap/b"),
-            (&["pod/"], "error: arguments in resource/name form must have a single resource and \
-                name, found \"pod/\""),
-            (&["pod", "pod/a"], "error: there is no need to specify a resource type as a separate \
-                argument when passing arguments in resource/name form"),
+            (
+                &["pod/"],
+                "error: arguments in resource/name form must have a single resource and \
+                name, found \"pod/\"",
+            ),
+            (
+                &["pod", "pod/a"],
+                "error: there is no need to specify a resource type as a separate \
+                argument when passing arguments in resource/name form",
+            ),
             (&[], "error: You must specify the type of resource"),
         ];
         for (args, want) in cases {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 /// The result of a command.
-pub(crate) type Result<T = ()> = std::result::Result<T, Error>;
+pub(crate) type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Why a command failed. Display is the line the user sees.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +44,9 @@ pub(crate) enum Error {
     /// A command run in a container ended with this exit code.
     #[error("command terminated with exit code {0}")]
     Exit(i32),
-    /// Failed, and everything has been said.
-    #[error("")]
-    Silent,
+    /// A signal asked us to stop.
+    #[error("stopped by signal {0}")]
+    Stopped(i32),
 }
 
 impl Error {
@@ -54,6 +54,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> i32 {
         match self {
             Error::Exit(code) => *code,
+            Error::Stopped(signal) => 128 + signal,
             // As if SIGPIPE had ended us, which is what a shell expects of `| head`.
             Error::Stdio(cause) if cause.kind() == io::ErrorKind::BrokenPipe => 141,
             _ => 1,
@@ -63,7 +64,7 @@ impl Error {
     /// Whether there is nothing to print.
     pub(crate) fn is_silent(&self) -> bool {
         match self {
-            Error::Silent => true,
+            Error::Stopped(_) => true,
             Error::Stdio(cause) => cause.kind() == io::ErrorKind::BrokenPipe,
             _ => false,
         }

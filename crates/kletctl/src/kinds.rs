@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(pod().path(Some("a"), Some("x")), "/api/v1/namespaces/a/pods/x");
         assert_eq!(pod().path(None, None), "/api/v1/pods");
         assert_eq!(find("no").unwrap().path(Some("a"), Some("n")), "/api/v1/nodes/n");
-        assert_eq!(find("rs").unwrap().path(Some("a"), None), "/apis/apps/v1/namespaces/a/replicasets");
+        assert_eq!(
+            find("rs").unwrap().path(Some("a"), None),
+            "/apis/apps/v1/namespaces/a/replicasets"
+        );
         assert_eq!(pod().path(Some("a"), Some("x/../y")), "/api/v1/namespaces/a/pods/x%2F..%2Fy");
     }
 }

@@ -7,14 +7,14 @@
 mod cli;
 mod client;
 mod commands;
+mod containers;
 mod context;
+mod describe;
 mod error;
 mod kinds;
 mod manifest;
 mod output;
 mod terminal;
-#[cfg(test)]
-mod tests;
 mod waiting;
 
 use clap::Parser;

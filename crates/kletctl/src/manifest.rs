@@ -156,8 +156,9 @@ fn read_bounded(input: impl Read) -> Result<String> {
 /// Splits a text into its objects; a `List` gives its items.
 pub(crate) fn parse(source: &str, text: &str) -> Result<Vec<Document>> {
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let parsed = manifest::parse(text, source)
-        .map_err(|cause| Error::Verbatim(format!("error: {cause}\n{}", cause.render(text, color))))?;
+    let parsed = manifest::parse(text, source).map_err(|cause| {
+        Error::Verbatim(format!("error: {cause}\n{}", cause.render(text, color)))
+    })?;
     parsed.into_iter().map(|parsed| document(source, parsed)).collect()
 }
 

@@ -54,15 +54,16 @@ pub(crate) fn sizes() -> Option<watch::Receiver<(u16, u16)>> {
     Some(receiver)
 }
 
-/// Completes when someone asks us to stop, so that the terminal can be given back first.
-pub(crate) async fn asked_to_stop() {
+/// Completes with the signal's number when someone asks us to stop, so that the terminal can be
+/// given back first.
+pub(crate) async fn asked_to_stop() -> i32 {
     let (Ok(mut terminate), Ok(mut hangup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+        _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+        _ = hangup.recv() => SignalKind::hangup().as_raw_value(),
     }
 }

@@ -4,11 +4,13 @@
 //! 4 terminal sizes, 255 closes the channel named by the second byte.
 
 use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -25,10 +27,12 @@ const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 const CHUNK_BYTES: usize = 32 * 1024;
 
+type Socket = WebSocketStream<UnixStream>;
+
 /// A running exec session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    socket: WebSocketStream<UnixStream>,
+    socket: Socket,
 }
 
 /// The near ends of an exec session.
@@ -37,7 +41,7 @@ pub(crate) struct Ends<'a> {
     pub(crate) stdout: &'a mut (dyn AsyncWrite + Unpin),
     pub(crate) stderr: &'a mut (dyn AsyncWrite + Unpin),
     /// Yields each new terminal size, the present one first.
-    pub(crate) sizes: Option<tokio::sync::watch::Receiver<(u16, u16)>>,
+    pub(crate) sizes: Option<watch::Receiver<(u16, u16)>>,
 }
 
 impl Client {
@@ -45,9 +49,7 @@ impl Client {
     pub(crate) async fn exec(&self, path: &str) -> Result<Session> {
         let stream = self.connect().await?;
         let mut request = format!("ws://klet{path}").into_client_request().map_err(broken)?;
-        request
-            .headers_mut()
-            .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(PROTOCOL));
+        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(PROTOCOL));
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((socket, _)) => Ok(Session { socket }),
             Err(WsError::Http(response)) => {
@@ -60,78 +62,81 @@ impl Client {
 }
 
 impl Session {
-    /// Carries bytes both ways until the server has told how the command ended.
-    pub(crate) async fn run(mut self, mut ends: Ends<'_>) -> Result {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut outcome = None;
-        if let Some(sizes) = &mut ends.sizes {
-            sizes.mark_changed();
-        }
-        loop {
-            tokio::select! {
-                message = self.socket.next() => match message {
-                    Some(Ok(Message::Binary(data))) => {
-                        if let Some(status) = deliver(&data, &mut ends).await? {
-                            outcome = Some(status);
-                        }
-                    }
-                    Some(Ok(Message::Close(_))) | None => break,
-                    Some(Ok(_)) => {}
-                    Some(Err(WsError::ConnectionClosed)) => break,
-                    // The answer is there; how the server hangs up does not matter.
-                    Some(Err(_)) if outcome.is_some() => break,
-                    Some(Err(cause)) => return Err(broken(cause)),
-                },
-                count = read_some(&mut ends.stdin, &mut chunk) => {
-                    self.send_stdin(&chunk[..count?], &mut ends).await?;
-                }
-                size = changed(&mut ends.sizes) => self.send_size(size).await?,
-            }
-        }
-        outcome.map_or_else(
-            || Err(Error::Connection("the session ended without an exit code".to_owned())),
-            |status| exit_of(&status),
-        )
-    }
-
-    async fn send_stdin(&mut self, data: &[u8], ends: &mut Ends<'_>) -> Result {
-        let frame = if data.is_empty() {
-            ends.stdin = None;
-            vec![CLOSE, STDIN]
-        } else {
-            [&[STDIN], data].concat()
+    /// Carries bytes both ways until the server has told how the command ended. The two ways are
+    /// independent: a command that reads nothing must not keep us from printing what it writes.
+    pub(crate) async fn run(self, ends: Ends<'_>) -> Result {
+        let Ends { stdin, stdout, stderr, sizes } = ends;
+        let (to, from) = self.socket.split();
+        let status = tokio::select! {
+            status = receive(from, stdout, stderr) => status?,
+            failed = send(to, stdin, sizes) => return Err(failed),
         };
-        self.send(frame).await
-    }
-
-    async fn send_size(&mut self, (width, height): (u16, u16)) -> Result {
-        let size = serde_json::json!({"Width": width, "Height": height}).to_string();
-        self.send([&[RESIZE], size.as_bytes()].concat()).await
-    }
-
-    async fn send(&mut self, frame: Vec<u8>) -> Result {
-        match self.socket.send(Message::Binary(Bytes::from(frame))).await {
-            // The command has ended; what it said comes from the receiving side.
-            Ok(()) | Err(WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Protocol(_)) => Ok(()),
-            Err(cause) => Err(broken(cause)),
-        }
+        exit_of(&status)
     }
 }
 
-/// Writes output; hands back the Status when it comes.
-async fn deliver(message: &[u8], ends: &mut Ends<'_>) -> Result<Option<Value>> {
-    let Some((channel, data)) = message.split_first() else { return Ok(None) };
-    match *channel {
-        STDOUT => write(ends.stdout, data).await?,
-        STDERR => write(ends.stderr, data).await?,
-        STATUS if !data.is_empty() => {
-            let status = serde_json::from_slice(data)
-                .map_err(|cause| Error::Connection(format!("bad exec status: {cause}")))?;
-            return Ok(Some(status));
+/// Prints output until the end; gives the Status.
+async fn receive(
+    mut from: SplitStream<Socket>,
+    stdout: &mut (dyn AsyncWrite + Unpin),
+    stderr: &mut (dyn AsyncWrite + Unpin),
+) -> Result<Value> {
+    let mut outcome = None;
+    loop {
+        let message = match from.next().await {
+            Some(Ok(Message::Binary(message))) => message,
+            Some(Ok(Message::Close(_)) | Err(WsError::ConnectionClosed)) | None => break,
+            Some(Ok(_)) => continue,
+            // The answer is there; how the server hangs up does not matter.
+            Some(Err(_)) if outcome.is_some() => break,
+            Some(Err(cause)) => return Err(broken(cause)),
+        };
+        let Some((channel, data)) = message.split_first() else { continue };
+        match *channel {
+            STDOUT => write(stdout, data).await?,
+            STDERR => write(stderr, data).await?,
+            STATUS if !data.is_empty() => {
+                let status = serde_json::from_slice(data);
+                let bad = |cause| Error::Connection(format!("bad exec status: {cause}"));
+                outcome = Some(status.map_err(bad)?);
+            }
+            _ => {}
         }
-        _ => {}
     }
-    Ok(None)
+    outcome.ok_or_else(|| Error::Connection("the session ended without an exit code".to_owned()))
+}
+
+/// Sends input and terminal sizes. Ends only when that fails.
+async fn send(
+    mut to: SplitSink<Socket, Message>,
+    mut stdin: Option<&mut (dyn AsyncRead + Unpin)>,
+    mut sizes: Option<watch::Receiver<(u16, u16)>>,
+) -> Error {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    if let Some(sizes) = &mut sizes {
+        sizes.mark_changed();
+    }
+    loop {
+        let frame = tokio::select! {
+            count = read_some(&mut stdin, &mut chunk) => match count {
+                Ok(0) => {
+                    stdin = None;
+                    vec![CLOSE, STDIN]
+                }
+                Ok(count) => [&[STDIN], &chunk[..count]].concat(),
+                Err(cause) => return cause.into(),
+            },
+            (width, height) = changed(&mut sizes) => {
+                let size = serde_json::json!({"Width": width, "Height": height}).to_string();
+                [&[RESIZE], size.as_bytes()].concat()
+            }
+        };
+        match to.send(Message::Binary(Bytes::from(frame))).await {
+            Ok(()) => {}
+            // The command has ended; how comes from the receiving side.
+            Err(_closed) => return std::future::pending().await,
+        }
+    }
 }
 
 async fn write(out: &mut (dyn AsyncWrite + Unpin), data: &[u8]) -> Result {
@@ -142,18 +147,20 @@ async fn write(out: &mut (dyn AsyncWrite + Unpin), data: &[u8]) -> Result {
 async fn read_some(
     stdin: &mut Option<&mut (dyn AsyncRead + Unpin)>,
     chunk: &mut [u8],
-) -> Result<usize> {
+) -> std::io::Result<usize> {
     match stdin {
-        Some(stdin) => Ok(stdin.read(chunk).await?),
+        Some(stdin) => stdin.read(chunk).await,
         None => std::future::pending().await,
     }
 }
 
-async fn changed(sizes: &mut Option<tokio::sync::watch::Receiver<(u16, u16)>>) -> (u16, u16) {
-    match sizes {
-        Some(sizes) if sizes.changed().await.is_ok() => *sizes.borrow_and_update(),
-        _ => std::future::pending().await,
+async fn changed(sizes: &mut Option<watch::Receiver<(u16, u16)>>) -> (u16, u16) {
+    if let Some(receiver) = sizes
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
     }
+    std::future::pending().await
 }
 
 /// What the final Status means for our own exit.

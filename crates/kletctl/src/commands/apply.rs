@@ -1,7 +1,10 @@
 //! `apply`: a three-way merge of what was applied last, what the manifest says and what is.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use klet_api::patch::{self, LAST_APPLIED};
+use klet_api::selector::LabelSelector;
 use serde_json::{Value, json};
 
 use super::{DryRun, settle_namespace};
@@ -30,19 +33,18 @@ pub(crate) struct Apply {
 impl Apply {
     pub(crate) async fn run(self, context: &Context) -> Result {
         let documents = self.files.load()?;
-        let selector = match &self.selector {
-            Some(text) => Some(super::get::parse_selector(text)?),
-            None => None,
-        };
+        let selector = LabelSelector::parse(self.selector.as_deref().unwrap_or_default())
+            .map_err(|cause| Error::Plain(cause.to_string()))?;
         let mut errors = Vec::new();
         for document in &documents {
-            let labels = document.object.pointer("/metadata/labels");
-            if selector.as_ref().is_some_and(|s| !super::get::selects(s, labels)) {
+            if !selector.matches(labels_of(&document.object).as_ref()) {
                 continue;
             }
             match self.one(context, document).await {
                 Ok(()) => {}
-                Err(error @ (Error::NotRunning { .. } | Error::NotAllowed { .. })) => return Err(error),
+                Err(error @ (Error::NotRunning { .. } | Error::NotAllowed { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -116,6 +118,12 @@ impl Apply {
         let kept = same && self.dry_run == DryRun::None;
         Ok((object, if kept { "unchanged" } else { "configured" }))
     }
+}
+
+fn labels_of(object: &Value) -> Option<BTreeMap<String, String>> {
+    let labels = object.pointer("/metadata/labels")?.as_object()?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Some(labels.iter().map(|(key, value)| (key.clone(), text(value))).collect())
 }
 
 fn last_applied(object: &Value) -> Option<&str> {

@@ -111,7 +111,9 @@ impl Create {
             }
             match self.how.create(context, document.kind, object).await {
                 Ok(()) => {}
-                Err(error @ (Error::NotRunning { .. } | Error::NotAllowed { .. })) => return Err(error),
+                Err(error @ (Error::NotRunning { .. } | Error::NotAllowed { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => errors.push(document.explain(error, "creating")),
             }
         }
@@ -121,12 +123,7 @@ impl Create {
 
 impl How {
     /// Creates one object and reports it.
-    pub(super) async fn create(
-        &self,
-        context: &Context,
-        kind: &Kind,
-        mut object: Value,
-    ) -> Result {
+    pub(super) async fn create(&self, context: &Context, kind: &Kind, mut object: Value) -> Result {
         let namespace = settle_namespace(context, kind, &mut object)?;
         if self.dry_run != DryRun::Client {
             let path = with_query(&kind.path(Some(&namespace), None), &self.dry_run.query());

@@ -169,8 +169,7 @@ impl Delete {
             if let Some(seconds) = grace {
                 options["gracePeriodSeconds"] = seconds.into();
             }
-            let dry: &[_] =
-                if self.dry_run == DryRun::Server { &[("dryRun", "All")] } else { &[] };
+            let dry: &[_] = if self.dry_run == DryRun::Server { &[("dryRun", "All")] } else { &[] };
             context.client.delete(&with_query(&path, dry), &options).await?
         };
         self.say(target)?;

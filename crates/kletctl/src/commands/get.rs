@@ -1,7 +1,6 @@
 //! `get`: objects as tables, YAML, JSON and more; and watching them.
 
 use clap::Args;
-use klet_api::selector::LabelSelector;
 use serde_json::Value;
 
 use super::selector_query;
@@ -103,7 +102,9 @@ impl Get {
                     Some(known) => known.objects.extend(more.objects),
                     None => found.push(more),
                 },
-                Err(error @ (Error::NotRunning { .. } | Error::NotAllowed { .. })) => return Err(error),
+                Err(error @ (Error::NotRunning { .. } | Error::NotAllowed { .. })) => {
+                    return Err(error);
+                }
                 Err(error) if error.is_not_found() && self.ignore_not_found => {}
                 Err(error) => errors.push(error),
             }
@@ -233,9 +234,9 @@ impl Get {
         self.arrange(&mut objects);
         match &self.output {
             None | Some(Format::Wide) => output::print(&table.lines(&objects, now())),
-            Some(Format::Yaml) => objects
-                .iter()
-                .try_for_each(|one| output::print(&format!("---\n{}", klet_api::to_yaml::to_yaml(one)))),
+            Some(Format::Yaml) => objects.iter().try_for_each(|one| {
+                output::print(&format!("---\n{}", klet_api::to_yaml::to_yaml(one)))
+            }),
             Some(Format::Columns(columns)) => {
                 objects.iter().try_for_each(|one| output::print(&columns.render(one, false)))
             }

@@ -1,24 +1,15 @@
 //! One file per verb.
 
-pub(crate) mod api_resources;
 pub(crate) mod apply;
-pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
-pub(crate) mod edit;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod get;
-pub(crate) mod image;
 pub(crate) mod label;
 pub(crate) mod logs;
-pub(crate) mod patch;
 pub(crate) mod replace;
-pub(crate) mod run;
-pub(crate) mod system;
-pub(crate) mod timeline;
-pub(crate) mod version;
 pub(crate) mod wait;
 
 use serde_json::Value;
@@ -60,12 +51,18 @@ impl DryRun {
 }
 
 /// Settles the namespace of an object from a manifest, and sets it in the object.
-pub(crate) fn settle_namespace(context: &Context, kind: &Kind, object: &mut Value) -> Result<String> {
+pub(crate) fn settle_namespace(
+    context: &Context,
+    kind: &Kind,
+    object: &mut Value,
+) -> Result<String> {
     let own = namespace_of(object).to_owned();
     if !kind.namespaced {
         return Ok(own);
     }
-    if let Some(asked) = context.namespace.as_deref().filter(|asked| !own.is_empty() && own != *asked) {
+    if let Some(asked) =
+        context.namespace.as_deref().filter(|asked| !own.is_empty() && own != *asked)
+    {
         return plain(format!(
             "the namespace from the provided object \"{own}\" does not match the namespace \
              \"{asked}\". You must pass '--namespace={own}' to perform this operation."

@@ -72,8 +72,7 @@ impl Replace {
         }
         let name = name_of(&document.object);
         output::print(&format!("{} \"{name}\" deleted\n", document.kind.label()))?;
-        let awaited =
-            Awaited { client: &context.client, kind: document.kind, namespace, name };
+        let awaited = Awaited { client: &context.client, kind: document.kind, namespace, name };
         awaited.until(None::<Instant>, |object| object.is_none()).await.map(drop)
     }
 }

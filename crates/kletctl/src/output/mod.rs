@@ -1,7 +1,6 @@
 //! What goes to standard output, in kubectl's forms.
 
 pub(crate) mod columns;
-pub(crate) mod describe;
 pub(crate) mod jsonpath;
 pub(crate) mod table;
 
@@ -43,8 +42,10 @@ impl std::str::FromStr for Format {
             }
             "jsonpath" => Template::parse(argument).map(Format::JsonPath),
             "custom-columns" => CustomColumns::parse(argument).map(Format::Columns),
-            _ => Err(format!("unable to match a printer suitable for the output format \"{text}\", \
-                allowed formats are: {FORMATS}")),
+            _ => Err(format!(
+                "unable to match a printer suitable for the output format \"{text}\", \
+                allowed formats are: {FORMATS}"
+            )),
         }
     }
 }
@@ -158,6 +159,9 @@ mod tests {
     fn objects_are_named_and_sizes_rounded() {
         let pod = json!({"kind": "Pod", "metadata": {"name": "x"}});
         assert_eq!(names(&list_of(vec![pod])), "pod/x\n");
-        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)], ["0B", "1023B", "1.5KiB", "5.0GiB"]);
+        assert_eq!(
+            [bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)],
+            ["0B", "1023B", "1.5KiB", "5.0GiB"]
+        );
     }
 }

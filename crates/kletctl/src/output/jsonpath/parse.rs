@@ -191,9 +191,8 @@ fn bracket(inner: &str) -> Result<Step> {
         }
         return Ok(Step::Fields(names));
     }
-    let number = |text: &str| {
-        text.trim().parse::<i64>().map_err(|_| format!("invalid array index {inner}"))
-    };
+    let number =
+        |text: &str| text.trim().parse::<i64>().map_err(|_| format!("invalid array index {inner}"));
     if inner.contains(':') {
         let parts: Vec<Option<i64>> = inner
             .split(':')
@@ -221,10 +220,11 @@ fn filter(text: &str) -> Result<Step> {
         return Ok(Step::Filter(operand(text)?, None));
     };
     let (left, right) = text.split_at(at);
-    let sign = SIGNS.iter().find_map(|(sign, comparison)| {
-        right.strip_prefix(sign).map(|right| (*comparison, right))
-    });
-    let (comparison, right) = sign.ok_or_else(|| format!("unrecognized filter operator in {text}"))?;
+    let sign = SIGNS
+        .iter()
+        .find_map(|(sign, comparison)| right.strip_prefix(sign).map(|right| (*comparison, right)));
+    let (comparison, right) =
+        sign.ok_or_else(|| format!("unrecognized filter operator in {text}"))?;
     Ok(Step::Filter(operand(left)?, Some((comparison, operand(right)?))))
 }
 
@@ -236,5 +236,7 @@ fn operand(text: &str) -> Result<Operand> {
     if text.starts_with(['\'', '"']) {
         return Ok(Operand::Literal(Value::String(quoted(text)?.0)));
     }
-    serde_json::from_str(text).map(Operand::Literal).map_err(|_| format!("bad filter operand {text}"))
+    serde_json::from_str(text)
+        .map(Operand::Literal)
+        .map_err(|_| format!("bad filter operand {text}"))
 }
