@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-/// How long a fact may take to become true before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a fact may take to become true before a test fails, on a machine of usual speed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -40,6 +40,21 @@ pub fn workspace() -> PathBuf {
 pub fn binary(name: &str) -> PathBuf {
     let directory = std::env::var_os("KLET_BIN").map(PathBuf::from);
     directory.unwrap_or_else(|| workspace().join("target/release")).join(name)
+}
+
+/// Where `make images` puts its archives; `KLET_IMAGES` names another directory.
+#[must_use]
+pub fn images() -> PathBuf {
+    let directory = std::env::var_os("KLET_IMAGES").map(PathBuf::from);
+    directory.unwrap_or_else(|| workspace().join("target/images"))
+}
+
+/// How long a fact may take to become true before a test fails. `KLET_PATIENCE` is a factor for slow
+/// machines.
+#[must_use]
+pub fn patience() -> Duration {
+    let factor = std::env::var("KLET_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    PATIENCE * factor.unwrap_or(1)
 }
 
 impl World {
@@ -120,7 +135,7 @@ impl World {
     }
 
     fn load(&self, image: &str) -> anyhow::Result<()> {
-        let archive = workspace().join(format!("target/images/{image}.tar"));
+        let archive = images().join(format!("{image}.tar"));
         let bytes =
             fs::read(&archive).with_context(|| format!("{} (make images)", archive.display()))?;
         let answer = self.request("POST", "/klet/v1/images/load", &bytes)?;
@@ -143,7 +158,7 @@ impl World {
     /// As [`Self::request`].
     pub fn request_text(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<String> {
         let mut stream = UnixStream::connect(self.path("run/klet.sock"))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: klet\r\nConnection: close\r\nAccept: application/json\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -201,13 +216,13 @@ impl World {
     /// Waits for a fact. The daemon's log ends up in the error when it never comes.
     ///
     /// # Errors
-    /// The fact does not become true within [`PATIENCE`].
+    /// The fact does not become true within [`patience`].
     pub fn until<T>(
         &self,
         what: &str,
         mut look: impl FnMut(&Self) -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let seen = look(self);
             if let Ok(Some(fact)) = seen {
@@ -248,9 +263,8 @@ impl World {
                 found.push(format!("{directory}/{}", entry.file_name().to_string_lossy()));
             }
         }
-        for controller in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-            let own = controller.path().join(self.cgroup.trim_start_matches('/'));
-            pods_below(&own, &mut found);
+        for tree in own_trees(&self.cgroup) {
+            pods_below(&tree, &mut found);
         }
         let links = self.inside(&["ip", "-o", "link"])?;
         let veths = links.lines().filter(|line| line.contains("klet") && !line.contains("klet0:"));
