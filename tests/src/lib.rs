@@ -63,12 +63,26 @@ impl World {
     /// # Errors
     /// The machine does not allow it; `make build images` was not run.
     pub fn new(images: &[&str]) -> anyhow::Result<Self> {
+        Self::with(images, "unshare --net --mount --propagation private sh -c")
+    }
+
+    /// As [`Self::new`], but in the host's own network and mount namespaces, for people who want
+    /// to reach the pods from outside.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on_host(images: &[&str]) -> anyhow::Result<Self> {
+        Self::with(images, "sh -c")
+    }
+
+    fn with(images: &[&str], shell: &str) -> anyhow::Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("klet-test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(&name);
         fs::create_dir_all(directory.join("manifests"))?;
-        let holder = Command::new("unshare")
-            .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
+        let mut words = shell.split(' ');
+        let holder = Command::new(words.next().context("no shell")?)
+            .args(words)
             .arg("ip link set lo up && echo ready && exec sleep infinity")
             .stdout(Stdio::piped())
             .spawn()
@@ -126,6 +140,28 @@ impl World {
         daemon.kill()?;
         daemon.wait()?;
         Ok(())
+    }
+
+    /// The process number of the daemon that runs.
+    #[must_use]
+    pub fn daemon_pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Child::id)
+    }
+
+    /// kletctl, about to talk to this world's daemon.
+    #[must_use]
+    pub fn kletctl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("kletctl"));
+        command.env("KLET_SOCKET", self.path("run/klet.sock")).args(arguments);
+        command
+    }
+
+    /// Runs kletctl to its end.
+    ///
+    /// # Errors
+    /// It cannot be executed (`make build` was not run).
+    pub fn kletctl(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+        self.kletctl_command(arguments).output().context("cannot run kletctl (make build)")
     }
 
     /// A path of this world.
