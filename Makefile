@@ -17,8 +17,8 @@ setup: ## install what building and testing need (Debian packages)
 	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 
-build: setup ## build kletd
-	$(CARGO) build --locked --release -p kletd
+build: setup ## build kletd and kletctl
+	$(CARGO) build --locked --release -p kletd -p kletctl
 
 images: setup ## build the fixture images into target/images
 	$(CARGO) run --locked --release -q -p build-images -- target/images
@@ -29,20 +29,29 @@ run: build images ## the tour: a pod lives its life, in a world of its own
 test: build images ## every test that runs on this machine
 	$(CARGO) test --locked --workspace
 
-lint: ## format and lints
+lint: setup ## format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-docs: ## documentation of the crates
+docs: setup ## documentation of the crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 
-ci: setup test ## what the continuous integration runs
+ci: lint test docs ## what the continuous integration runs
 
-install: build ## install the binaries and the systemd unit below DESTDIR and PREFIX
-	install -D -m 0755 $(TARGET)/kletd $(DESTDIR)$(PREFIX)/bin/kletd
-	install -D -m 0644 docs/kletd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
+install: build ## install binaries, systemd unit, completions and man pages below DESTDIR and PREFIX
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(TARGET)/kletd $(TARGET)/kletctl
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' docs/kletd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
+	install -d $(DESTDIR)$(PREFIX)/share/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d,man/man1}
+	$(TARGET)/kletctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kletctl
+	$(TARGET)/kletctl completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kletctl
+	$(TARGET)/kletctl completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kletctl.fish
+	$(TARGET)/kletctl man --dir $(DESTDIR)$(PREFIX)/share/man/man1
 
-uninstall: ## remove what install put there
+uninstall: ## remove what install put there; state below /var/lib/klet stays (kletctl system reset)
+	rm -f $(DESTDIR)$(PREFIX)/bin/{kletd,kletctl} $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kletctl $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kletctl
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kletctl.fish $(DESTDIR)$(PREFIX)/share/man/man1/kletctl*.1
 
 clean: ## remove everything that was built
 	$(CARGO) clean
