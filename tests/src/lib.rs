@@ -3,6 +3,8 @@
 //! A [`World`] is a kletd of its own in private network and mount namespaces, with its own root, run
 //! directory and cgroup parent. Its end checks that nothing was left behind.
 
+mod faults;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -24,6 +26,8 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 pub struct World {
     directory: PathBuf,
     cgroup: String,
+    /// Further arguments of the daemon.
+    arguments: Vec<String>,
     /// Holds the namespaces while daemons come and go.
     holder: Child,
     daemon: Option<Child>,
@@ -48,6 +52,19 @@ impl World {
     /// # Errors
     /// The machine does not allow it; `make build images` was not run.
     pub fn new(images: &[&str]) -> anyhow::Result<Self> {
+        let mut world = Self::without_daemon()?;
+        world.start()?;
+        for image in images {
+            world.load(image)?;
+        }
+        Ok(world)
+    }
+
+    /// A new world in which no daemon was started yet.
+    ///
+    /// # Errors
+    /// The machine does not allow it.
+    pub fn without_daemon() -> anyhow::Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("klet-test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(&name);
@@ -58,13 +75,10 @@ impl World {
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot make namespaces (util-linux and iproute2 are needed)")?;
-        let mut world = Self { directory, cgroup: format!("/{name}"), holder, daemon: None };
+        let cgroup = format!("/{name}");
+        let mut world = Self { directory, cgroup, arguments: Vec::new(), holder, daemon: None };
         let mut ready = [0; 6];
         world.holder.stdout.as_mut().context("no output")?.read_exact(&mut ready)?;
-        world.start()?;
-        for image in images {
-            world.load(image)?;
-        }
         Ok(world)
     }
 
@@ -73,33 +87,35 @@ impl World {
     /// # Errors
     /// It does not answer in time.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        let log = fs::File::options().create(true).append(true).open(self.path("kletd.log"))?;
-        let daemon = Command::new("nsenter")
-            .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
-            .arg(binary("kletd"))
-            .arg("--root")
-            .arg(self.path("root"))
-            .arg("--run")
-            .arg(self.path("run"))
-            .arg("--log-dir")
-            .arg(self.path("log"))
-            .arg("--manifests")
-            .arg(self.path("manifests"))
-            .args([
-                "--cgroup-parent",
-                &self.cgroup,
-                "--node-name",
-                "test-node",
-                "--log-level",
-                "debug",
-            ])
-            .stderr(log)
-            .spawn()
-            .context("cannot start kletd")?;
-        self.daemon = Some(daemon);
+        self.spawn()?;
         self.until("the daemon answers", |world| {
             Ok(world.request("GET", "/readyz", b"").is_ok().then_some(()))
         })
+    }
+
+    /// Starts the daemon and does not wait for it.
+    ///
+    /// # Errors
+    /// It cannot be executed.
+    pub fn spawn(&mut self) -> anyhow::Result<()> {
+        let log = fs::File::options().create(true).append(true).open(self.path("kletd.log"))?;
+        let daemon = self.command(&[]).stderr(log).spawn().context("cannot start kletd")?;
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
+    /// kletd in this world's namespaces, with this world's directories.
+    fn command(&self, further: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--mount", "--target", &self.holder.id().to_string()]);
+        command.arg(binary("kletd"));
+        for directory in ["root", "run", "log", "manifests"] {
+            let flag = if directory == "log" { "log-dir" } else { directory };
+            command.arg(format!("--{flag}")).arg(self.path(directory));
+        }
+        command.args(["--cgroup-parent", &self.cgroup, "--node-name", "test-node"]);
+        command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
+        command
     }
 
     /// Kills the daemon as a crash would.
@@ -119,7 +135,11 @@ impl World {
         self.directory.join(name)
     }
 
-    fn load(&self, image: &str) -> anyhow::Result<()> {
+    /// Loads an image that `make images` made.
+    ///
+    /// # Errors
+    /// There is none of this name, or the daemon refuses it.
+    pub fn load(&self, image: &str) -> anyhow::Result<()> {
         let archive = workspace().join(format!("target/images/{image}.tar"));
         let bytes =
             fs::read(&archive).with_context(|| format!("{} (make images)", archive.display()))?;
