@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 TARGET := target/release
 SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make util-linux
 
-.PHONY: help setup build images run test lint docs ci install uninstall clean
+.PHONY: help setup build images run test chaos lint docs ci install uninstall clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -28,6 +28,9 @@ run: build images ## the tour: a pod lives its life, in a world of its own
 
 test: build images ## every test that runs on this machine
 	$(CARGO) test --locked --workspace
+
+chaos: build images ## kill kletd at random moments under load for SECONDS (60); CHAOS_SEED repeats a run
+	CHAOS_SECONDS=$(or $(SECONDS),60) $(CARGO) test --locked -p klet-e2e --test chaos -- --nocapture
 
 lint: setup ## format and lints
 	$(CARGO) fmt --check

@@ -3,6 +3,8 @@
 //! A [`World`] is a kletd of its own in private network and mount namespaces, with its own root, run
 //! directory and cgroup parent. Its end checks that nothing was left behind.
 
+mod faults;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -24,6 +26,8 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 pub struct World {
     directory: PathBuf,
     cgroup: String,
+    /// Further arguments of the daemon.
+    arguments: Vec<String>,
     /// Holds the namespaces while daemons come and go.
     holder: Child,
     daemon: Option<Child>,
@@ -63,7 +67,9 @@ impl World {
     /// # Errors
     /// The machine does not allow it; `make build images` was not run.
     pub fn new(images: &[&str]) -> anyhow::Result<Self> {
-        Self::with(images, "unshare --net --mount --propagation private sh -c")
+        let mut world = Self::without_daemon()?;
+        world.begin(images)?;
+        Ok(world)
     }
 
     /// As [`Self::new`], but in the host's own network and mount namespaces, for people who want
@@ -72,28 +78,41 @@ impl World {
     /// # Errors
     /// As [`Self::new`].
     pub fn on_host(images: &[&str]) -> anyhow::Result<Self> {
-        Self::with(images, "sh -c")
+        let mut world = Self::held_by(&["sh", "-c"])?;
+        world.begin(images)?;
+        Ok(world)
     }
 
-    fn with(images: &[&str], shell: &str) -> anyhow::Result<Self> {
+    fn begin(&mut self, images: &[&str]) -> anyhow::Result<()> {
+        self.start()?;
+        images.iter().try_for_each(|image| self.load(image))
+    }
+
+    /// A new world in which no daemon was started yet.
+    ///
+    /// # Errors
+    /// The machine does not allow it.
+    pub fn without_daemon() -> anyhow::Result<Self> {
+        Self::held_by(&["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c"])
+    }
+
+    /// A world in the namespaces of a process that `shell` starts.
+    fn held_by(shell: &[&str]) -> anyhow::Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("klet-test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(&name);
         fs::create_dir_all(directory.join("manifests"))?;
-        let mut words = shell.split(' ');
-        let holder = Command::new(words.next().context("no shell")?)
-            .args(words)
+        let (program, arguments) = shell.split_first().context("no shell")?;
+        let holder = Command::new(program)
+            .args(arguments)
             .arg("ip link set lo up && echo ready && exec sleep infinity")
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot make namespaces (util-linux and iproute2 are needed)")?;
-        let mut world = Self { directory, cgroup: format!("/{name}"), holder, daemon: None };
+        let cgroup = format!("/{name}");
+        let mut world = Self { directory, cgroup, arguments: Vec::new(), holder, daemon: None };
         let mut ready = [0; 6];
         world.holder.stdout.as_mut().context("no output")?.read_exact(&mut ready)?;
-        world.start()?;
-        for image in images {
-            world.load(image)?;
-        }
         Ok(world)
     }
 
@@ -102,33 +121,35 @@ impl World {
     /// # Errors
     /// It does not answer in time.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        let log = fs::File::options().create(true).append(true).open(self.path("kletd.log"))?;
-        let daemon = Command::new("nsenter")
-            .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
-            .arg(binary("kletd"))
-            .arg("--root")
-            .arg(self.path("root"))
-            .arg("--run")
-            .arg(self.path("run"))
-            .arg("--log-dir")
-            .arg(self.path("log"))
-            .arg("--manifests")
-            .arg(self.path("manifests"))
-            .args([
-                "--cgroup-parent",
-                &self.cgroup,
-                "--node-name",
-                "test-node",
-                "--log-level",
-                "debug",
-            ])
-            .stderr(log)
-            .spawn()
-            .context("cannot start kletd")?;
-        self.daemon = Some(daemon);
+        self.spawn()?;
         self.until("the daemon answers", |world| {
             Ok(world.request("GET", "/readyz", b"").is_ok().then_some(()))
         })
+    }
+
+    /// Starts the daemon and does not wait for it.
+    ///
+    /// # Errors
+    /// It cannot be executed.
+    pub fn spawn(&mut self) -> anyhow::Result<()> {
+        let log = fs::File::options().create(true).append(true).open(self.path("kletd.log"))?;
+        let daemon = self.command(&[]).stderr(log).spawn().context("cannot start kletd")?;
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
+    /// kletd in this world's namespaces, with this world's directories.
+    fn command(&self, further: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--mount", "--target", &self.holder.id().to_string()]);
+        command.arg(binary("kletd"));
+        for directory in ["root", "run", "log", "manifests"] {
+            let flag = if directory == "log" { "log-dir" } else { directory };
+            command.arg(format!("--{flag}")).arg(self.path(directory));
+        }
+        command.args(["--cgroup-parent", &self.cgroup, "--node-name", "test-node"]);
+        command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
+        command
     }
 
     /// Kills the daemon as a crash would.
@@ -140,12 +161,6 @@ impl World {
         daemon.kill()?;
         daemon.wait()?;
         Ok(())
-    }
-
-    /// The process number of the daemon that runs.
-    #[must_use]
-    pub fn daemon_pid(&self) -> Option<u32> {
-        self.daemon.as_ref().map(Child::id)
     }
 
     /// kletctl, about to talk to this world's daemon.
@@ -170,7 +185,11 @@ impl World {
         self.directory.join(name)
     }
 
-    fn load(&self, image: &str) -> anyhow::Result<()> {
+    /// Loads an image that `make images` made.
+    ///
+    /// # Errors
+    /// There is none of this name, or the daemon refuses it.
+    pub fn load(&self, image: &str) -> anyhow::Result<()> {
         let archive = images().join(format!("{image}.tar"));
         let bytes =
             fs::read(&archive).with_context(|| format!("{} (make images)", archive.display()))?;

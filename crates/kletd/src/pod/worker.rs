@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::publish::Publisher;
 use super::records::Records;
-use super::{Identity, SharedShim};
+use super::{Identity, SharedShim, logs};
 use crate::node::NodeRef;
 use crate::prober::Probes;
 use crate::timeline::What;
@@ -116,6 +116,7 @@ impl Worker {
                 Turn::Wait(until) => self.wait(until, changes).await,
             }
         }
+        logs::remove(&self.node.config.root, &self.identity.logs);
         self.node.timelines.forget(&self.identity.uid);
         tracing::info!(pod = self.identity.name, namespace = self.identity.namespace, "gone");
     }
