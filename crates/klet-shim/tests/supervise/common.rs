@@ -43,7 +43,7 @@ impl World {
         let copied =
             Command::new("cp").args(["/bin/busybox"]).arg(root.join("bin/busybox")).status();
         assert!(copied.unwrap().success());
-        for name in ["sh", "sleep", "yes", "head", "setsid", "cat"] {
+        for name in ["sh", "sleep", "yes", "head", "setsid", "cat", "tail", "killall", "true"] {
             symlink("busybox", root.join("bin").join(name)).unwrap();
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -174,6 +174,14 @@ impl World {
             .collect()
     }
 
+    /// The cgroups below a container's own, in any hierarchy.
+    pub fn leaves_below(&self, id: &str) -> Vec<PathBuf> {
+        let below = |leaf: PathBuf| std::fs::read_dir(leaf).into_iter().flatten().flatten();
+        let containers = self.leaves().into_iter().filter(|leaf| leaf.ends_with(id));
+        let entries = containers.flat_map(below);
+        entries.filter(|entry| entry.file_type().unwrap().is_dir()).map(|e| e.path()).collect()
+    }
+
     /// Waits for the shim to end by itself.
     pub fn shim_ends(&mut self) -> i32 {
         let pidfd = klet_sys::pidfd::open(i32::try_from(self.shim.id()).unwrap()).unwrap();
@@ -209,17 +217,47 @@ pub struct Client {
 
 impl Client {
     pub fn ask(&mut self, request: Request) -> Result<Reply, ShimError> {
+        let id = self.send(request);
+        self.reply(id)
+    }
+
+    /// Sends a request whose answer is fetched later.
+    pub fn send(&mut self, request: Request) -> u64 {
         self.next += 1;
         let bytes = frame::encode(&ToShim { id: self.next, request }).unwrap();
         std::io::Write::write_all(&mut &self.stream, &bytes).unwrap();
+        self.next
+    }
+
+    /// Waits for the answer to one request.
+    pub fn reply(&mut self, wanted: u64) -> Result<Reply, ShimError> {
         loop {
             match self.message() {
                 FromShim::Event(event) => self.events.push_back(event),
                 FromShim::Reply { id, result } => {
-                    assert_eq!(id, self.next);
+                    assert_eq!(id, wanted);
                     return result;
                 }
             }
+        }
+    }
+
+    /// Waits for an event, which may have come already.
+    pub fn event(&mut self, wanted: &Event) {
+        while !self.events.contains(wanted) {
+            match self.message() {
+                FromShim::Event(event) => self.events.push_back(event),
+                FromShim::Reply { .. } => panic!("a reply to nothing"),
+            }
+        }
+    }
+
+    /// Waits until a container has written something.
+    pub fn log_contains(&self, config: &ContainerConfig, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(&config.log.path).unwrap_or_default().contains(text) {
+            assert!(Instant::now() < deadline, "never said: {text}");
+            std::thread::yield_now();
         }
     }
 
@@ -251,13 +289,7 @@ impl Client {
 
     /// Waits for the event of `id`'s end and reads its record from disk.
     pub fn exited(&mut self, world: &World, id: &str) -> ExitRecord {
-        let wanted = Event::ContainerExited { id: id.to_owned() };
-        while !self.events.contains(&wanted) {
-            match self.message() {
-                FromShim::Event(event) => self.events.push_back(event),
-                FromShim::Reply { .. } => panic!("a reply to nothing"),
-            }
-        }
+        self.event(&Event::ContainerExited { id: id.to_owned() });
         let text = std::fs::read(world.run().record(id)).unwrap();
         let record: klet_cri::paths::ContainerRecord = serde_json::from_slice(&text).unwrap();
         match record.container.state {

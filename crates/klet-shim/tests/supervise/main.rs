@@ -1,12 +1,13 @@
 //! The real shim from outside: what a pod's life looks like to a client.
 
 mod common;
+mod hostile;
 
 use std::time::{Duration, Instant};
 
 use common::World;
 use klet_cri::log::parse_line;
-use klet_cri::{ContainerState, ExecConfig, ExecIo, Reply, Request, ShimErrorKind};
+use klet_cri::{ContainerState, Reply, Request, ShimErrorKind};
 
 #[test]
 fn an_exit_code_is_recorded_then_announced() {
@@ -173,21 +174,4 @@ fn a_flood_of_output_does_not_keep_the_shim_from_answering() {
         client.status();
     }
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-}
-
-#[test]
-fn more_output_than_a_frame_holds_is_cut_and_the_connection_lives() {
-    let world = World::new();
-    let mut client = world.sandbox();
-    let config = world.container("1", "sleep 600");
-    client.start(&config);
-    let args = ["/bin/sh", "-c", "yes | head -c 9000000 >&2"].map(str::to_owned).to_vec();
-    let io = ExecIo::Capture { limit: u32::MAX, timeout_ms: None };
-    let config = ExecConfig { container_id: config.id, args, env: Vec::new(), io };
-    let Ok(Reply::ExecDone(outcome)) = client.ask(Request::Exec(Box::new(config))) else {
-        panic!()
-    };
-    assert_eq!(outcome.code, 0);
-    assert!(outcome.stderr.len() > 1 << 19 && outcome.output == outcome.stderr);
-    client.status();
 }
