@@ -5,14 +5,14 @@ use std::path::Path;
 
 use klet_cri::PodSnapshot;
 use klet_cri::paths::ShimIdentity;
-use klet_pod::{Observed, RecordState, Sandbox};
+use klet_pod::{ContainerRecord, Observed, RecordState, Sandbox};
 use serde::{Deserialize, Serialize};
 
 use super::orphans;
 use super::worker::Worker;
 use crate::files::write_atomically;
 use crate::shim::Shim;
-use crate::timeline::What;
+use crate::timeline::{Entry, What};
 
 /// `<root>/pods/<uid>/sandbox.json`: the sandbox that was made last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +48,8 @@ impl Worker {
         for container in snapshot.iter().flat_map(|snapshot| &snapshot.containers) {
             let seen = self.records.knows_end_of(&container.id);
             let record = self.records.take(container);
-            if !seen && let RecordState::Exited { code, reason, .. } = &record.state {
-                let detail = format!("{reason}, exit code {code}");
-                self.note(Some(&record.name), What::Exited, detail);
+            if !seen {
+                self.note_end(&record);
             }
             containers.push(record);
         }
@@ -67,6 +66,19 @@ impl Worker {
         };
         let verdicts = self.probes.verdicts();
         Observed { sandbox, containers, verdicts, leftovers }
+    }
+
+    /// Adds a container's end to the timeline, at the time when it ended.
+    fn note_end(&self, record: &ContainerRecord) {
+        let RecordState::Exited { code, reason, finished_at, .. } = &record.state else { return };
+        let what = if *code == 0 { What::Completed } else { What::Failed };
+        let entry = Entry {
+            time: *finished_at,
+            container: Some(record.name.clone()),
+            what,
+            detail: format!("{reason}, exit code {code}"),
+        };
+        self.node.timelines.insert(&self.identity.uid, entry);
     }
 
     /// What the shim tells; `None` when the pod has none that lives.

@@ -21,7 +21,7 @@ use super::worker::Worker;
 use super::{files, find, hooks, ids, signals};
 use crate::events::Severity;
 use crate::shim::{CallError, Shim};
-use crate::timeline::What;
+use crate::timeline::{Entry, What};
 
 /// Why a container did not start, under the kubelet's waiting reason.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Worker {
             text::created(&start.name),
         );
         match shim.call_with_fds(Request::StartContainer(Box::new(config))).await {
-            Ok((Reply::Started { .. }, _)) => {}
+            Ok((Reply::Started { started_at_ns, .. }, _)) => self.note_start(start, started_at_ns),
             Ok((other, _)) => return Err(internal(anyhow!("the supervisor answered {other:?}"))),
             Err(CallError::Refused(error)) if error.kind == ShimErrorKind::InvalidConfig => {
                 return Err(Failure::new("CreateContainerError", error.message));
@@ -141,10 +141,19 @@ impl Worker {
             "Started",
             text::started(&start.name),
         );
-        let what =
-            if start.kind == ContainerKind::Init { What::InitStarted } else { What::Started };
-        self.note(Some(&start.name), what, format!("attempt {}", start.attempt));
         Ok(attempt.id)
+    }
+
+    /// Adds a container's start to the timeline, at the time when its program was executed.
+    fn note_start(&self, start: &Start, nanoseconds: i64) {
+        let init = start.kind == ContainerKind::Init;
+        let entry = Entry {
+            time: Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or(Timestamp::UNIX_EPOCH),
+            container: Some(start.name.clone()),
+            what: if init { What::InitStarted } else { What::Started },
+            detail: format!("attempt {}", start.attempt),
+        };
+        self.node.timelines.insert(&self.identity.uid, entry);
     }
 
     /// The image, or why it cannot be had. klet pulls nothing: what is not loaded is not there.
@@ -405,14 +414,14 @@ impl Worker {
     ) -> anyhow::Result<()> {
         let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
         let Some(hook) = hook else { return Ok(()) };
-        self.note(Some(&start.name), What::PostStart, "begins".to_owned());
+        self.note(Some(&start.name), What::PostStartBegan, String::new());
         let mut desired = self.desired.clone();
         let ran = tokio::select! {
             ran = hooks::run(self, shim, (start.kind, &start.name, id), hook) => ran,
             () = deleted(&mut desired) => return Ok(()),
         };
         let Err(message) = ran else {
-            self.note(Some(&start.name), What::PostStart, "succeeded".to_owned());
+            self.note(Some(&start.name), What::PostStartDone, String::new());
             return Ok(());
         };
         let target = (start.kind, start.name.as_str());
@@ -424,7 +433,7 @@ impl Worker {
             "FailedPostStartHook",
             "PostStartHook failed",
         );
-        self.note(Some(&start.name), What::PostStart, format!("failed: {message}"));
+        self.note(Some(&start.name), What::PostStartFailed, message.clone());
         self.memory.start_failed(
             &start.name,
             text::POST_START_HOOK_ERROR,

@@ -95,7 +95,7 @@ impl Worker {
             .and_then(|container| container.lifecycle.as_ref())
             .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let Some(hook) = hook else { return grace };
-        self.note(Some(&kill.name), What::PreStop, "begins".to_owned());
+        self.note(Some(&kill.name), What::PreStopBegan, String::new());
         let begun = Instant::now();
         let run = hooks::run(self, shim, (kill.kind, &kill.name, &kill.id), hook);
         tokio::pin!(run);
@@ -103,6 +103,7 @@ impl Worker {
             tokio::select! {
                 result = &mut run => {
                     if let Err(error) = result {
+                        self.note(Some(&kill.name), What::PreStopFailed, error.clone());
                         tracing::info!(pod = self.identity.name, "preStop: {error}");
                         self.node.events.container(
                             &self.pod,
@@ -111,10 +112,16 @@ impl Worker {
                             "FailedPreStopHook",
                             "PreStopHook failed",
                         );
+                    } else {
+                        self.note(Some(&kill.name), What::PreStopDone, String::new());
                     }
                     return grace;
                 }
-                () = tokio::time::sleep_until(begun + grace) => return grace,
+                () = tokio::time::sleep_until(begun + grace) => {
+                    let detail = "its time was up".to_owned();
+                    self.note(Some(&kill.name), What::PreStopFailed, detail);
+                    return grace;
+                }
                 shorter = shortened(desired, grace) => grace = shorter,
                 () = gone(shim, &kill.id) => return grace,
             }

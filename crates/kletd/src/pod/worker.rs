@@ -242,7 +242,12 @@ impl Worker {
             let theirs = pod.status.take();
             pod.status = Some(merge(own, theirs));
         }
+        let was_leaving = self.pod.metadata.deletion_timestamp.is_some();
         self.pod = pod;
+        if !was_leaving && self.pod.metadata.deletion_timestamp.is_some() {
+            let seconds = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+            self.note(None, What::Deleting, format!("grace period {seconds}s"));
+        }
         if desired.removed && !self.removed {
             self.removed = true;
             force_deleted(&mut self.pod);
