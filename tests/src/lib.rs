@@ -17,6 +17,9 @@ use serde_json::Value;
 /// How long a fact may take to become true before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The node's name in every world.
+pub const NODE: &str = "test-node";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A daemon and everything that is its own.
@@ -85,14 +88,7 @@ impl World {
             .arg(self.path("log"))
             .arg("--manifests")
             .arg(self.path("manifests"))
-            .args([
-                "--cgroup-parent",
-                &self.cgroup,
-                "--node-name",
-                "test-node",
-                "--log-level",
-                "debug",
-            ])
+            .args(["--cgroup-parent", &self.cgroup, "--node-name", NODE, "--log-level", "debug"])
             .stderr(log)
             .spawn()
             .context("cannot start kletd")?;

@@ -57,7 +57,8 @@ pub async fn run(node: NodeRef) {
 }
 
 async fn follow(node: &NodeRef, directory: &Path) -> anyhow::Result<()> {
-    let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::CREATE;
+    let flags =
+        WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::CREATE;
     let watcher = Watcher::new(directory, flags).context("cannot watch the manifest directory")?;
     loop {
         let (_, version) = node.registry.list::<Pod>(None);
@@ -80,7 +81,8 @@ async fn follow(node: &NodeRef, directory: &Path) -> anyhow::Result<()> {
 async fn reconcile(node: &NodeRef, directory: &Path) {
     let scan = scan(node, directory);
     let (pods, _) = node.registry.list::<Pod>(None);
-    let present: Vec<Pod> = pods.into_iter().filter(|pod| note(pod, SOURCE) == Some("file")).collect();
+    let present: Vec<Pod> =
+        pods.into_iter().filter(|pod| note(pod, SOURCE) == Some("file")).collect();
     for step in decide(&scan, &present) {
         let done = match &step {
             Step::Create(key) => create(node, &scan.wanted[key]).await,
@@ -109,7 +111,8 @@ fn decide(scan: &Scan, present: &[Pod]) -> Vec<Step> {
         let key = key(pod);
         known.insert(key.clone());
         let from_bad_file = note(pod, FILE).is_some_and(|file| scan.bad.contains(file));
-        let same = scan.wanted.get(&key).is_some_and(|wanted| note(wanted, HASH) == note(pod, HASH));
+        let same =
+            scan.wanted.get(&key).is_some_and(|wanted| note(wanted, HASH) == note(pod, HASH));
         if !same && !from_bad_file && pod.metadata.deletion_timestamp.is_none() {
             steps.push(Step::End(key));
         }
@@ -141,7 +144,8 @@ fn scan(node: &NodeRef, directory: &Path) -> Scan {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
-        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let file =
+            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if file.starts_with('.') || !path.is_file() {
             continue;
         }
@@ -164,7 +168,9 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
     }
     let text = std::fs::read_to_string(path)?;
     let documents = manifest::parse(&text, &path.to_string_lossy())?;
-    let [document] = documents.as_slice() else { bail!("holds {} objects, not one Pod", documents.len()) };
+    let [document] = documents.as_slice() else {
+        bail!("holds {} objects, not one Pod", documents.len())
+    };
     if document.kind() != "Pod" {
         bail!("is a {:?}, not a Pod", document.kind());
     }
@@ -221,7 +227,11 @@ mod tests {
         assert_eq!(decide(&wanted(one, &[]), &[]), [Step::Create(id("a"))], "new file");
         assert_eq!(decide(&wanted(one, &[]), one), [], "nothing changed");
         assert_eq!(decide(&wanted(&[], &[]), one), [Step::End(id("a"))], "removed file");
-        assert_eq!(decide(&wanted(&[new.clone()], &[]), one), [Step::End(id("a"))], "old ends first");
+        assert_eq!(
+            decide(&wanted(&[new.clone()], &[]), one),
+            [Step::End(id("a"))],
+            "old ends first"
+        );
         assert_eq!(decide(&wanted(&[new], &[]), &[]), [Step::Create(id("a"))], "then the new one");
     }
 

@@ -203,8 +203,7 @@ impl Worker {
             |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
         let Attempt { start, container, id, image } = attempt;
         let facts = self.downward_facts();
-        let variables =
-            environment(&self.pod, container, &self.node.objects(), &facts)?;
+        let variables = environment(&self.pod, container, &self.node.objects(), &facts)?;
         let user = self.user(container, image)?;
         let volumes = self.mounts(container, &variables)?;
         let managed = files::for_container(&self.identity, container).map_err(internal)?;
