@@ -19,6 +19,9 @@ use serde_json::Value;
 /// How long a fact may take to become true before a test fails, on a machine of usual speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The node's name in every world.
+pub const NODE: &str = "test-node";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A daemon and everything that is its own.
@@ -147,7 +150,7 @@ impl World {
             let flag = if directory == "log" { "log-dir" } else { directory };
             command.arg(format!("--{flag}")).arg(self.path(directory));
         }
-        command.args(["--cgroup-parent", &self.cgroup, "--node-name", "test-node"]);
+        command.args(["--cgroup-parent", &self.cgroup, "--node-name", NODE]);
         command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
         command
     }
