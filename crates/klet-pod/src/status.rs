@@ -13,8 +13,10 @@ mod containers;
 mod end;
 mod phase;
 mod qos;
+mod readiness;
 
 pub use qos::qos_class;
+pub use readiness::{take_readiness, with_readiness};
 
 /// Scheme of `containerID`.
 pub const SCHEME: &str = "klet://";

@@ -83,9 +83,11 @@ impl Worker {
     ) -> Self {
         let pod = Pod::clone(&desired.borrow().pod);
         let identity = Identity::of(&pod, &node);
+        let publisher = Publisher::start(node.registry.clone(), &identity);
+        let latest = publisher.latest();
         Self {
-            probes: Probes::new(node.clone(), shim.clone(), Arc::clone(&wake)),
-            publisher: Publisher::start(node.registry.clone(), &identity),
+            probes: Probes::new(node.clone(), shim.clone(), Arc::clone(&wake), latest),
+            publisher,
             memory: Memory::default(),
             records: Records::default(),
             volumes: BTreeMap::new(),
@@ -207,6 +209,9 @@ impl Worker {
 
     /// Works out the status, hands it on, and tells the probes what they look at.
     pub fn update_status(&mut self, seen: &Observed, now: Timestamp) {
+        if let Some(own) = &mut self.pod.status {
+            self.publisher.take_readiness(own);
+        }
         let status = klet_pod::status::status(&self.pod, seen, &self.memory, &self.node.facts, now);
         self.note_readiness(&status);
         self.publisher.put(&status);
