@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
-use crate::{PATIENCE, World, own_trees, processes, walk};
+use crate::{World, own_trees, patience, processes, walk};
 
 /// How a daemon that was expected to end did.
 #[derive(Debug)]
@@ -143,8 +143,8 @@ impl World {
     /// Nobody listens.
     pub fn connect(&self) -> anyhow::Result<UnixStream> {
         let stream = UnixStream::connect(self.path("run/klet.sock"))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
         Ok(stream)
     }
 

@@ -3,6 +3,7 @@
 //! A [`World`] is a kletd of its own in private network and mount namespaces, with its own root, run
 //! directory and cgroup parent. Its end checks that nothing was left behind.
 
+mod command;
 mod faults;
 
 use std::fs;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
+
+pub use command::Session;
 
 /// How long a fact may take to become true before a test fails, on a machine of usual speed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -164,22 +167,6 @@ impl World {
         daemon.kill()?;
         daemon.wait()?;
         Ok(())
-    }
-
-    /// kletctl, about to talk to this world's daemon.
-    #[must_use]
-    pub fn kletctl_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("kletctl"));
-        command.env("KLET_SOCKET", self.path("run/klet.sock")).args(arguments);
-        command
-    }
-
-    /// Runs kletctl to its end.
-    ///
-    /// # Errors
-    /// It cannot be executed (`make build` was not run).
-    pub fn kletctl(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
-        self.kletctl_command(arguments).output().context("cannot run kletctl (make build)")
     }
 
     /// A path of this world.

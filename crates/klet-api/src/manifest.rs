@@ -95,6 +95,23 @@ pub fn parse(text: &str, file_name: &str) -> Result<Vec<Document>, ManifestError
     Ok(documents)
 }
 
+/// Reads a text of one value of any shape, such as a patch.
+///
+/// # Errors
+/// [`ManifestError`] with file, line and column, also when there are several documents or none.
+pub fn value(text: &str, file_name: &str) -> Result<Value, ManifestError> {
+    let file: Arc<str> = file_name.into();
+    let mut documents = read(text, &file)?;
+    match (documents.pop(), documents.first()) {
+        (Some((value, _)), None) => Ok(value),
+        (None, _) => Err(ManifestError::new(&file, None, "expected a value, found nothing")),
+        (Some((_, place)), Some(_)) => {
+            let message = "expected one document, found another";
+            Err(ManifestError::new(&file, place.mark(), message))
+        }
+    }
+}
+
 /// The documents of a text. YAML is a superset of JSON but for details, so a text that looks like
 /// JSON and is not YAML gets a second chance as a stream of JSON values, without positions.
 fn read(text: &str, file: &Arc<str>) -> Result<Vec<(Value, Place)>, ManifestError> {

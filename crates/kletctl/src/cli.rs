@@ -6,10 +6,14 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    apply, create, delete, describe, events, exec, get, label, logs, replace, wait,
+    api_resources, apply, completion, create, delete, describe, edit, events, exec, get, image,
+    label, logs, patch, replace, run, system, timeline, version, wait,
 };
 use crate::context::Context;
 use crate::error::Result;
+
+/// Heading of the options that every verb has.
+const GLOBAL: &str = "Global options";
 
 /// Runs Kubernetes Pods on this machine, without a cluster.
 #[derive(Debug, Parser)]
@@ -25,11 +29,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// kletd's socket.
-    #[arg(long, global = true, env = "KLET_SOCKET", value_name = "PATH")]
+    #[arg(long, global = true, env = "KLET_SOCKET", value_name = "PATH", help_heading = GLOBAL)]
     #[arg(default_value = "/run/klet/klet.sock", hide_env_values = true)]
     socket: PathBuf,
     /// Namespace to work in.
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = GLOBAL)]
     namespace: Option<String>,
 }
 
@@ -57,10 +61,33 @@ enum Command {
     /// List events.
     #[command(alias = "event")]
     Events(events::Events),
+    /// Show a pod's life as it happened.
+    Timeline(timeline::Timeline),
+    /// Run an image in a pod.
+    Run(run::Run),
+    /// Change an object in an editor.
+    Edit(edit::Edit),
+    /// Change fields of an object.
+    Patch(patch::Patch),
     /// Set, change or remove labels.
     Label(label::Label),
     /// Set, change or remove annotations.
     Annotate(label::Annotate),
+    /// Load, list, inspect and remove images.
+    #[command(subcommand, alias = "images")]
+    Image(image::Image),
+    /// Facts, checks, disk usage.
+    #[command(subcommand)]
+    System(system::System),
+    /// Show the versions of client and server.
+    Version(version::Version),
+    /// List the kinds of objects the server knows.
+    ApiResources(api_resources::ApiResources),
+    /// Write a shell's completion script to standard output.
+    Completion(completion::Completion),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(completion::Man),
 }
 
 impl Cli {
@@ -79,8 +106,18 @@ impl Cli {
             Command::Exec(command) => command.run(&context).await,
             Command::Wait(command) => command.run(&context).await,
             Command::Events(command) => command.run(&context).await,
+            Command::Timeline(command) => command.run(&context).await,
+            Command::Run(command) => command.run(&context).await,
+            Command::Edit(command) => command.run(&context).await,
+            Command::Patch(command) => command.run(&context).await,
             Command::Label(command) => command.run(&context).await,
             Command::Annotate(command) => command.run(&context).await,
+            Command::Image(command) => command.run(&context).await,
+            Command::System(command) => command.run(&context).await,
+            Command::Version(command) => command.run(&context).await,
+            Command::ApiResources(command) => command.run(&context).await,
+            Command::Completion(command) => command.run(),
+            Command::Man(command) => command.run(),
         }
     }
 }

@@ -34,7 +34,7 @@ impl Context {
 
     /// Reads an object.
     pub(crate) async fn get(&self, kind: &Kind, name: &str) -> Result<Value> {
-        self.client.get(&self.path(kind, name)).await
+        self.client.get(&self.path(kind, name)).await.map_err(|error| kind.explain(error))
     }
 
     /// Reads a collection, in our namespace or across all.
@@ -45,7 +45,8 @@ impl Context {
         query: &[(&str, &str)],
     ) -> Result<Value> {
         let namespace = (!all_namespaces).then(|| self.namespace());
-        self.client.get(&with_query(&kind.path(namespace, None), query)).await
+        let path = with_query(&kind.path(namespace, None), query);
+        self.client.get(&path).await.map_err(|error| kind.explain(error))
     }
 }
 
@@ -124,7 +125,6 @@ pub(crate) fn resource_version(object: &Value) -> String {
 }
 
 /// The time now.
-#[expect(clippy::disallowed_methods, reason = "the command line is where time comes in")]
 pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }

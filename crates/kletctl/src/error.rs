@@ -75,14 +75,20 @@ impl Error {
         matches!(self, Error::Status(status) if status.reason() == "NotFound")
     }
 
+    /// Whether the server does not even know the kind of object.
+    pub(crate) fn is_unknown_resource(&self) -> bool {
+        matches!(self, Error::Status(status) if status.reason() == "NotFound"
+            && status.body.pointer("/details/name").is_none())
+    }
+
     /// Whether the object exists already.
     pub(crate) fn is_already_exists(&self) -> bool {
         matches!(self, Error::Status(status) if status.reason() == "AlreadyExists")
     }
 
-    /// Whether someone else changed the object in between.
-    pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Error::Status(status) if status.reason() == "Conflict")
+    /// Whether a watch cannot go on from where it was: list again.
+    pub(crate) fn is_expired(&self) -> bool {
+        matches!(self, Error::Status(status) if matches!(status.reason(), "Expired" | "Gone"))
     }
 
     /// Says what was being done when the server refused: `error when creating "pod.yaml"`.

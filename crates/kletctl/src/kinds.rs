@@ -1,6 +1,6 @@
 //! The kinds kletctl knows by heart, so that no command begins with discovery.
 
-use crate::error::{Result, plain};
+use crate::error::{Error, Result, plain};
 
 /// A kind and the names it goes by.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,6 +91,16 @@ impl Kind {
             path.push_str(&crate::client::escape(name));
         }
         path
+    }
+
+    /// Says so when the server does not know this kind; leaves other errors as they are.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match error.is_unknown_resource() {
+            true => {
+                Error::Plain(format!("the server doesn't have a resource type \"{}\"", self.plural))
+            }
+            false => error,
+        }
     }
 
     /// How messages name the kind: `pod`, `deployment.apps`.

@@ -15,21 +15,25 @@ mod kinds;
 mod manifest;
 mod output;
 mod terminal;
+mod timeline;
 mod waiting;
 
 use clap::Parser;
 
 fn main() {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|refusal| {
+        // Nothing can be done if standard error is gone.
+        let _gone = refusal.print();
+        // Help that was asked for is a success; all else is 1, as kubectl has it.
+        std::process::exit(i32::from(refusal.use_stderr()));
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let code = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
-        Err(cause) => {
-            output::note(&format!("error: {cause}"));
-            1
-        }
-    };
-    // A thread may still be blocked reading standard input; it must not keep us.
+    let runtime = runtime.unwrap_or_else(|cause| {
+        output::note(&format!("error: {cause}"));
+        std::process::exit(1);
+    });
+    let code = runtime.block_on(run(cli));
+    // Without dropping the runtime: that would wait for a thread that reads standard input.
     std::process::exit(code);
 }
 

@@ -3,8 +3,9 @@
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use klet_api::decode::{self, StrictError};
+use klet_api::decode::{self, DecodeError, StrictError};
 use klet_api::manifest;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result, Status, plain};
@@ -64,34 +65,43 @@ impl Document {
     /// Adds to a refusal of the server where in the file each wrong field stands, and what was
     /// being done.
     pub(crate) fn explain(&self, error: Error, doing: &str) -> Error {
+        if error.is_unknown_resource() {
+            return Error::Plain(no_match(&self.parsed, &self.source));
+        }
         let error = error.during(&format!("error when {doing} \"{}\"", self.source));
         let Error::Status(mut status) = error else { return error };
         let mut notes = Vec::new();
         for field in status.fields() {
             notes.extend(self.note(self.parsed.locate(field), field));
         }
-        for field in unknown_fields(&status) {
-            let note = self.note(self.parsed.locate_key(&field), &field);
-            let meant = self.suggestion(&field);
-            notes.extend(note.map(|note| note + &meant));
+        match self.check() {
+            Ok(strict) => {
+                for field in unknown_fields(&status) {
+                    let note = self.note(self.parsed.locate_key(&field), &field);
+                    let meant = suggestion(&strict, &field);
+                    notes.extend(note.map(|note| note + &meant));
+                }
+            }
+            Err(wrong) if status.reason() == "BadRequest" => {
+                let text = format!("{}: {}", wrong.path, wrong.explain());
+                notes.extend(self.note(self.parsed.locate(&wrong.path), &text));
+            }
+            Err(_) => {}
         }
         notes.dedup();
         status.notes = notes;
         Error::Status(status)
     }
 
-    /// The known field that was probably meant by an unknown one.
-    fn suggestion(&self, field: &str) -> String {
-        let strict = match self.kind.kind {
+    /// What our own decoder has to say about the object.
+    fn check(&self) -> std::result::Result<Vec<StrictError>, DecodeError> {
+        match self.kind.kind {
             "Pod" => strict::<klet_api::Pod>(&self.object),
             "ConfigMap" => strict::<klet_api::ConfigMap>(&self.object),
             "Secret" => strict::<klet_api::Secret>(&self.object),
             "Namespace" => strict::<klet_api::Namespace>(&self.object),
-            _ => Vec::new(),
-        };
-        let found = strict.iter().find(|error| error.path() == field);
-        let meant = found.and_then(StrictError::suggestion);
-        meant.map_or_else(String::new, |meant| format!(" (did you mean \"{meant}\"?)"))
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn note(&self, place: Option<(usize, usize)>, field: &str) -> Option<String> {
@@ -100,8 +110,17 @@ impl Document {
     }
 }
 
-fn strict<T: serde::de::DeserializeOwned>(object: &Value) -> Vec<StrictError> {
-    decode::from_value::<T>(object).map_or_else(|_| Vec::new(), |decoded| decoded.strict)
+fn strict<T: DeserializeOwned>(
+    object: &Value,
+) -> std::result::Result<Vec<StrictError>, DecodeError> {
+    decode::from_value::<T>(object).map(|decoded| decoded.strict)
+}
+
+/// The known field that was probably meant by an unknown one.
+fn suggestion(strict: &[StrictError], field: &str) -> String {
+    let found = strict.iter().find(|error| error.path() == field);
+    let meant = found.and_then(StrictError::suggestion);
+    meant.map_or_else(String::new, |meant| format!(" (did you mean \"{meant}\"?)"))
 }
 
 /// The fields in `strict decoding error: unknown field "spec.foo", duplicate field "spec.bar"`.
@@ -228,8 +247,8 @@ mod tests {
             "error: error validating \"x.yaml\": error validating data: apiVersion not set"
         );
         assert_eq!(
-            error("apiVersion: v9\nkind: Foo\nmetadata: {name: n}\n"),
-            "error: resource mapping not found for name: \"n\" namespace: \"\" from \"x.yaml\": \
+            error("apiVersion: v9\nkind: Foo\nmetadata: {name: x}\n"),
+            "error: resource mapping not found for name: \"x\" namespace: \"\" from \"x.yaml\": \
              no matches for kind \"Foo\" in version \"v9\""
         );
     }

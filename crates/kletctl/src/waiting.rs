@@ -48,7 +48,13 @@ impl Awaited<'_> {
                 return Ok(());
             }
             let mut watch = self.client.watch(&path, &query, &version).await?;
-            while let Some((change, object)) = watch.next().await? {
+            loop {
+                let (change, object) = match watch.next().await {
+                    Ok(Some(next)) => next,
+                    Ok(None) => break,
+                    Err(error) if error.is_expired() => break,
+                    Err(error) => return Err(error),
+                };
                 let met = match change {
                     Change::Added | Change::Modified => met(Some(&object)),
                     Change::Deleted => met(None),

@@ -54,6 +54,22 @@ fn held_capabilities() -> HashSet<Capability> {
         .collect()
 }
 
+/// Names of the capabilities that the kernel knows and this daemon lacks, without `CAP_`.
+#[must_use]
+pub fn missing_capabilities(machine: &Machine) -> Vec<String> {
+    let all = caps::runtime::procfs_all_supported(None).unwrap_or_else(|_| caps::all());
+    let held = |name: &str| {
+        Capability::from_str(name).is_ok_and(|known| machine.capabilities.contains(&known))
+    };
+    let mut names: Vec<String> = all
+        .into_iter()
+        .map(|capability| capability.to_string().trim_start_matches("CAP_").to_owned())
+        .filter(|name| !held(name))
+        .collect();
+    names.sort();
+    names
+}
+
 /// Device nodes of the host, but for what every container has of its own.
 fn devices() -> Vec<LinuxDevice> {
     let mut found = Vec::new();

@@ -22,6 +22,8 @@ pub struct Entry {
 /// The kinds of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum What {
+    /// The node has taken the pod on.
+    Accepted,
     /// The pod was asked to end.
     Deleting,
     SandboxCreated,

@@ -223,3 +223,14 @@ proptest! {
         let _ = pod().locate(&path);
     }
 }
+
+#[test]
+fn a_single_value_may_have_any_shape() {
+    assert_eq!(
+        super::value("- op: add\n  path: /a\n", "p").unwrap(),
+        json!([{"op": "add", "path": "/a"}])
+    );
+    assert_eq!(super::value("{\"a\": null}", "p").unwrap(), json!({"a": null}));
+    assert!(super::value("", "p").is_err());
+    assert!(super::value("a: 1\n---\nb: 2\n", "p").unwrap_err().to_string().starts_with("p:3:"));
+}

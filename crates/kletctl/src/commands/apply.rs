@@ -16,6 +16,10 @@ use crate::output::{self, Format};
 
 /// Options of `apply`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kletctl apply -f pod.yaml
+  kletctl apply -f manifests/ -R
+  cat pod.yaml | kletctl apply -f -")]
 pub(crate) struct Apply {
     #[command(flatten)]
     files: FileArgs,

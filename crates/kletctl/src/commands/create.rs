@@ -85,7 +85,7 @@ struct Data {
 impl Create {
     pub(crate) async fn run(self, context: &Context) -> Result {
         match self.what {
-            None => self.from_files(context).await,
+            None => self.manifests(context).await,
             Some(What::Namespace { name, how }) => {
                 let object =
                     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -102,7 +102,7 @@ impl Create {
         }
     }
 
-    async fn from_files(self, context: &Context) -> Result {
+    async fn manifests(self, context: &Context) -> Result {
         let mut errors = Vec::new();
         for document in self.files.load()? {
             let mut object = document.object.clone();

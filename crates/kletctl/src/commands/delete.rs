@@ -20,6 +20,10 @@ const WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Options of `delete`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kletctl delete pod web
+  kletctl delete -f pod.yaml
+  kletctl delete pods --all")]
 pub(crate) struct Delete {
     /// TYPE NAME..., TYPE/NAME..., or TYPE with --all or -l.
     args: Vec<String>,
@@ -116,7 +120,7 @@ impl Delete {
 
     async fn doomed(&self, context: &Context) -> Result<Vec<Doomed>> {
         if !self.files.filename.is_empty() {
-            return self.from_files(context);
+            return self.manifests(context);
         }
         let mut doomed = Vec::new();
         for target in targets(&self.args)? {
@@ -134,7 +138,7 @@ impl Delete {
         Ok(doomed)
     }
 
-    fn from_files(&self, context: &Context) -> Result<Vec<Doomed>> {
+    fn manifests(&self, context: &Context) -> Result<Vec<Doomed>> {
         let mut doomed = Vec::new();
         for mut document in self.files.load()? {
             let namespace = settle_namespace(context, document.kind, &mut document.object)?;
@@ -170,7 +174,8 @@ impl Delete {
                 options["gracePeriodSeconds"] = seconds.into();
             }
             let dry: &[_] = if self.dry_run == DryRun::Server { &[("dryRun", "All")] } else { &[] };
-            context.client.delete(&with_query(&path, dry), &options).await?
+            let answer = context.client.delete(&with_query(&path, dry), &options).await;
+            answer.map_err(|error| target.kind.explain(error))?
         };
         self.say(target)?;
         let uid = answer.pointer("/metadata/uid").or_else(|| answer.pointer("/details/uid"));

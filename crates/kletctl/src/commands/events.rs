@@ -217,6 +217,6 @@ mod tests {
              20s                Warning   Unhealthy   Pod/web   probe failed\n\
              5s (x3 over 20s)   Warning   Unhealthy   Pod/web   probe failed\n"
         );
-        assert!(Lines::new(true, true).render(&events, now).starts_with("n           20s"), "-A");
+        assert!(Lines::new(true, true).render(&events, now).starts_with("n     20s   "), "-A");
     }
 }

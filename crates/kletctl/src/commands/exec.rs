@@ -16,6 +16,10 @@ use crate::terminal::{self, RawMode};
 /// Options of `exec`.
 #[derive(Debug, Args)]
 #[command(override_usage = "kletctl exec [-i] [-t] [-c CONTAINER] POD -- COMMAND [ARG...]")]
+#[command(after_help = "Examples:
+  kletctl exec web -- date
+  kletctl exec -it web -c sidecar -- sh
+  echo hello | kletctl exec -i web -- cat")]
 pub(crate) struct Exec {
     /// POD or pod/POD.
     pod: String,
@@ -31,13 +35,24 @@ pub(crate) struct Exec {
     /// Print only what the command prints.
     #[arg(short, long)]
     quiet: bool,
+    /// A command without the two dashes, as kubectl once took it.
+    #[arg(hide = true)]
+    misplaced: Vec<String>,
     /// The command and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
 impl Exec {
     pub(crate) async fn run(self, context: &Context) -> Result {
+        if !self.misplaced.is_empty() {
+            return plain(
+                "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead",
+            );
+        }
+        if self.command.is_empty() {
+            return plain("you must specify at least one command for the container");
+        }
         let pod = context.get(kinds::pod(), &pod_name(&self.pod)?).await?;
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         if matches!(phase, "Succeeded" | "Failed") {

@@ -14,6 +14,12 @@ use crate::output::{self, Format};
 
 /// Options of `get`.
 #[derive(Debug, Args)]
+#[command(override_usage = "kletctl get TYPE[,TYPE...] [NAME...] [OPTIONS]")]
+#[command(after_help = "Examples:
+  kletctl get pods -A -o wide
+  kletctl get pod web -o yaml
+  kletctl get pods -l app=web -w
+  kletctl get pods -o jsonpath='{.items[*].status.podIP}'")]
 pub(crate) struct Get {
     /// TYPE[,TYPE...] [NAME...], or TYPE/NAME...
     args: Vec<String>,

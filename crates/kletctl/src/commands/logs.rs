@@ -22,6 +22,12 @@ const SELECTED_TAIL: i64 = 10;
 
 /// Options of `logs`.
 #[derive(Debug, Args)]
+#[command(override_usage = "kletctl logs [OPTIONS] POD [-c CONTAINER]")]
+#[command(after_help = "Examples:
+  kletctl logs web
+  kletctl logs -f --tail=20 web -c sidecar
+  kletctl logs -p web                          # before the last restart
+  kletctl logs -l app=web --all-containers --prefix")]
 pub(crate) struct Logs {
     /// POD or pod/POD; a container may follow.
     #[arg(value_name = "POD")]

@@ -1,15 +1,25 @@
 //! One file per verb.
 
+pub(crate) mod api_resources;
 pub(crate) mod apply;
+pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod edit;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod get;
+pub(crate) mod image;
 pub(crate) mod label;
 pub(crate) mod logs;
+pub(crate) mod patch;
 pub(crate) mod replace;
+pub(crate) mod reset;
+pub(crate) mod run;
+pub(crate) mod system;
+pub(crate) mod timeline;
+pub(crate) mod version;
 pub(crate) mod wait;
 
 use serde_json::Value;
@@ -83,4 +93,19 @@ pub(crate) fn selector_query<'a>(
     let labels = labels.map(|labels| ("labelSelector", labels));
     let fields = fields.map(|fields| ("fieldSelector", fields));
     labels.into_iter().chain(fields).collect()
+}
+
+/// Asks before something that cannot be undone; without a terminal nobody can answer.
+pub(crate) fn confirm(what: &str) -> Result {
+    use std::io::{IsTerminal, Write, stderr, stdin};
+    if !stdin().is_terminal() {
+        return plain("standard input is no terminal to ask on: give --force to go ahead");
+    }
+    write!(stderr(), "{what} Go ahead? [y/N] ")?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => plain("nothing was done"),
+    }
 }

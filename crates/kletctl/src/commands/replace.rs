@@ -71,7 +71,8 @@ impl Replace {
             Ok(_) => {}
         }
         let name = name_of(&document.object);
-        output::print(&format!("{} \"{name}\" deleted\n", document.kind.label()))?;
+        let label = document.kind.label();
+        output::print(&format!("{label} \"{name}\" deleted from {namespace} namespace\n"))?;
         let awaited = Awaited { client: &context.client, kind: document.kind, namespace, name };
         awaited.until(None::<Instant>, |object| object.is_none()).await.map(drop)
     }

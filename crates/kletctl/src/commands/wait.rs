@@ -20,6 +20,10 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Options of `wait`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kletctl wait --for=condition=Ready pod/web --timeout=60s
+  kletctl wait --for=jsonpath='{.status.phase}'=Succeeded pod/job
+  kletctl wait --for=delete pod -l app=web")]
 pub(crate) struct Wait {
     /// TYPE NAME..., TYPE/NAME..., or TYPE with --all or -l.
     args: Vec<String>,

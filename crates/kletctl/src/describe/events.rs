@@ -14,7 +14,7 @@ pub(super) fn write(sheet: &mut Sheet, events: &[Value], clock: &Clock) {
     }
     sheet.part();
     let mut events: Vec<&Value> = events.iter().collect();
-    events.sort_by_key(|event| time(event, "/lastTimestamp"));
+    events.sort_by_key(|event| (time(event, "/lastTimestamp"), version(event)));
     sheet.line(0, "Events:");
     sheet.line(1, "Type\tReason\tAge\tFrom\tMessage");
     sheet.line(1, "----\t------\t----\t----\t-------");
@@ -27,6 +27,11 @@ pub(super) fn write(sheet: &mut Sheet, events: &[Value], clock: &Clock) {
         let row = [kind, reason, &seen(event, clock), source, &message(event)].join("\t");
         sheet.line(1, &row);
     }
+}
+
+/// Times have whole seconds; the store counts its writes.
+fn version(event: &Value) -> u64 {
+    text(event, "/metadata/resourceVersion").parse().unwrap_or(0)
 }
 
 /// The text, with the part of the object it is about.

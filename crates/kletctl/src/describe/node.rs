@@ -114,10 +114,10 @@ fn need(pod: &Value, list_name: &str, resource: &str) -> Quantity {
     let mut sidecars = Quantity::from_units(0);
     let mut peak = Quantity::from_units(0);
     for init in list(pod, "/spec/initContainers") {
-        let mut moment = sidecars.clone();
+        let mut moment = sidecars;
         moment.add(&of(init));
         if moment.milli_value() > peak.milli_value() {
-            peak = moment.clone();
+            peak = moment;
         }
         if text(init, "/restartPolicy") == "Always" {
             sidecars = moment;

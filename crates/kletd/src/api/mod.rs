@@ -1,8 +1,10 @@
 //! What the API server asks of the node: logs, exec, admission, klet's own paths.
 
 pub mod admission;
+pub mod checks;
 pub mod exec;
 pub mod extension;
+pub mod images;
 pub mod logs;
 pub mod system;
 pub mod tty;

@@ -1,18 +1,26 @@
-//! What `kletctl system` tells: facts, checks, disk usage.
+//! What `kletctl system` tells: facts and disk usage. The checks are in [`super::checks`].
 
-use http::{Response, StatusCode};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use http::StatusCode;
 use klet_api::Pod;
+use klet_apiserver::ApiError;
 use klet_apiserver::body::json;
-use klet_apiserver::{ApiError, Body};
 use serde_json::{Value, json};
 
 use super::Backend;
+use super::extension::{Reply, blocking, chain};
+use crate::machine;
 
 /// Facts about the daemon and its machine.
 #[must_use]
 pub fn info(backend: &Backend) -> Value {
     let node = &backend.node;
     let (pods, _) = node.registry.list::<Pod>(None);
+    let mut capabilities: Vec<String> =
+        node.machine.capabilities.iter().map(ToString::to_string).collect();
+    capabilities.sort();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "node": node.config.node_name,
@@ -22,6 +30,10 @@ pub fn info(backend: &Backend) -> Value {
         "root": node.config.root,
         "run": node.config.run,
         "logDir": node.config.log_dir,
+        "manifests": node.config.manifests,
+        "socket": node.config.socket,
+        "capabilities": capabilities,
+        "missingCapabilities": machine::missing_capabilities(&node.machine),
         "podCIDR": node.config.pod_cidr,
         "bridge": node.config.bridge,
         "pods": pods.len(),
@@ -35,86 +47,67 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-struct Check {
-    name: &'static str,
-    ok: bool,
-    detail: String,
-    hint: &'static str,
-}
-
-/// Is this machine fit to run pods, and what to do where it is not?
-#[must_use]
-pub fn check(backend: &Backend) -> Value {
-    let node = &backend.node;
-    let forwarding = read("/proc/sys/net/ipv4/ip_forward");
-    let overlay = read("/proc/filesystems")
-        .lines()
-        .any(|line| line.trim_start_matches("nodev").trim() == "overlay");
-    let capabilities = node.machine.capabilities.len();
-    let resource = node.machine.capabilities.contains(&oci_spec::runtime::Capability::SysResource);
-    let bridge = std::path::Path::new("/sys/class/net").join(&node.config.bridge).exists();
-    let checks = [
-        Check {
-            name: "overlay file system",
-            ok: overlay,
-            detail: if overlay { "available".into() } else { "the kernel has none".into() },
-            hint: "load the module: modprobe overlay",
-        },
-        Check {
-            name: "control groups",
-            ok: true,
-            detail: if node.cgroups.is_v2() { "version 2".into() } else { "version 1".into() },
-            hint: "",
-        },
-        Check {
-            name: "pod bridge",
-            ok: bridge,
-            detail: node.config.bridge.clone(),
-            hint: "restart kletd: it makes the bridge when it starts",
-        },
-        Check {
-            name: "IP forwarding",
-            ok: forwarding == "1",
-            detail: format!("net.ipv4.ip_forward = {forwarding}"),
-            hint: "sysctl -w net.ipv4.ip_forward=1",
-        },
-        Check {
-            name: "capabilities",
-            ok: resource,
-            detail: format!(
-                "{capabilities} held{}",
-                if resource { "" } else { ", without CAP_SYS_RESOURCE" }
-            ),
-            hint: "resource limits and oom_score_adj cannot be raised here; klet goes on with what it may set",
-        },
-    ];
-    let list: Vec<Value> = checks
-        .iter()
-        .map(|check| {
-            json!({
-                "name": check.name,
-                "ok": check.ok,
-                "detail": check.detail,
-                "hint": if check.ok { "" } else { check.hint },
-            })
-        })
-        .collect();
-    json!({ "checks": list })
-}
-
 /// Bytes on disk, by kind.
 ///
 /// # Errors
 /// The image store cannot be measured.
-pub async fn df(backend: &Backend) -> Result<Response<Body>, ApiError> {
-    let images = backend.node.images.clone();
-    let usage = tokio::task::spawn_blocking(move || images.disk_usage()).await;
-    let usage = usage
-        .map_err(|error| ApiError::internal(error.to_string()))?
-        .map_err(|error| ApiError::internal(error.to_string()))?;
-    let value = json!({
-        "images": { "count": usage.images, "bytes": usage.image_bytes, "reclaimable": usage.reclaimable_bytes },
-        "snapshots": { "count": usage.snapshots, "bytes": usage.snapshot_bytes },
+pub async fn df(backend: &Backend) -> Reply {
+    let own = backend.clone();
+    let value = blocking(move || {
+        let node = &own.node;
+        let (root, logs) = (&node.config.root, &node.config.log_dir);
+        let usage = node.images.disk_usage().map_err(|error| ApiError::internal(chain(&error)))?;
+        Ok(json!({
+            "images": {
+                "count": usage.images, "bytes": usage.image_bytes,
+                "reclaimable": usage.reclaimable_bytes,
+            },
+            "snapshots": { "count": usage.snapshots, "bytes": usage.snapshot_bytes },
+            "volumes": { "bytes": allocated(&root.join("pods")) },
+            "logs": { "count": count(logs), "bytes": allocated(logs) },
+            "store": { "bytes": allocated(&root.join("store")) },
+        }))
     });
-    Ok(json(StatusCode::OK, &value))
+    value.await?.map(|value| json(StatusCode::OK, &value))
+}
+
+fn count(directory: &Path) -> usize {
+    std::fs::read_dir(directory).map_or(0, Iterator::count)
+}
+
+/// Bytes that a tree takes on its own file system; links are not followed, other mounts not
+/// entered. What vanishes or cannot be read meanwhile counts nothing.
+fn allocated(path: &Path) -> u64 {
+    let Ok(top) = std::fs::symlink_metadata(path) else { return 0 };
+    let mut total = 0;
+    let mut pending = vec![path.to_owned()];
+    while let Some(path) = pending.pop() {
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+        if metadata.dev() != top.dev() {
+            continue;
+        }
+        total += metadata.blocks() * 512;
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            pending.extend(entries.map(|entry| entry.path()));
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_are_measured_without_following_links() {
+        let directory = std::env::temp_dir().join(format!("klet-df-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("a/b")).unwrap();
+        std::fs::write(directory.join("a/b/file"), vec![1; 100_000]).unwrap();
+        std::os::unix::fs::symlink("/usr", directory.join("a/link")).unwrap();
+        let bytes = allocated(&directory);
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!((100_000..200_000).contains(&bytes), "{bytes}");
+        assert_eq!(allocated(&directory), 0);
+    }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use jiff::Timestamp;
 use klet_cri::PodSnapshot;
 use klet_cri::paths::ShimIdentity;
 use klet_pod::{ContainerRecord, Observed, RecordState, Sandbox};
@@ -42,12 +43,16 @@ impl SandboxRecord {
 impl Worker {
     /// What the node shows of the pod now.
     pub async fn observe(&mut self) -> Observed {
+        let known = self.shim.get().is_some();
         let snapshot = self.snapshot().await;
         let made = SandboxRecord::read(&self.identity.dir);
         let mut containers = Vec::new();
         for container in snapshot.iter().flat_map(|snapshot| &snapshot.containers) {
             let seen = self.records.knows_end_of(&container.id);
             let record = self.records.take(container);
+            if !known {
+                self.note_found(&record);
+            }
             if !seen {
                 self.note_end(&record);
             }
@@ -66,6 +71,32 @@ impl Worker {
         };
         let verdicts = self.probes.verdicts();
         Observed { sandbox, containers, verdicts, leftovers }
+    }
+
+    /// Adds the start of a container that a former daemon started.
+    fn note_found(&self, record: &ContainerRecord) {
+        let started = match &record.state {
+            RecordState::Running { started_at } => Some(*started_at),
+            RecordState::Exited { started_at, .. } => *started_at,
+            RecordState::Created | RecordState::Unknown => None,
+        };
+        if let Some(time) = started {
+            self.note_start(&record.name, record.attempt, time);
+        }
+    }
+
+    /// Adds a container's start to the timeline, at the time when its program was executed.
+    pub fn note_start(&self, name: &str, attempt: u32, time: Timestamp) {
+        let spec = self.pod.spec.as_ref();
+        let mut inits = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
+        let init = inits.any(|init| init.name == name);
+        let entry = Entry {
+            time,
+            container: Some(name.to_owned()),
+            what: if init { What::InitStarted } else { What::Started },
+            detail: format!("attempt {attempt}"),
+        };
+        self.node.timelines.insert(&self.identity.uid, entry);
     }
 
     /// Adds a container's end to the timeline, at the time when it ended.

@@ -21,7 +21,7 @@ use super::worker::Worker;
 use super::{files, find, hooks, ids, signals};
 use crate::events::Severity;
 use crate::shim::{CallError, Shim};
-use crate::timeline::{Entry, What};
+use crate::timeline::What;
 
 /// Why a container did not start, under the kubelet's waiting reason.
 #[derive(Debug)]
@@ -127,7 +127,10 @@ impl Worker {
             text::created(&start.name),
         );
         match shim.call_with_fds(Request::StartContainer(Box::new(config))).await {
-            Ok((Reply::Started { started_at_ns, .. }, _)) => self.note_start(start, started_at_ns),
+            Ok((Reply::Started { started_at_ns, .. }, _)) => {
+                let time = Timestamp::from_nanosecond(started_at_ns.into());
+                self.note_start(&start.name, start.attempt, time.unwrap_or_default());
+            }
             Ok((other, _)) => return Err(internal(anyhow!("the supervisor answered {other:?}"))),
             Err(CallError::Refused(error)) if error.kind == ShimErrorKind::InvalidConfig => {
                 return Err(Failure::new("CreateContainerError", error.message));
@@ -142,18 +145,6 @@ impl Worker {
             text::started(&start.name),
         );
         Ok(attempt.id)
-    }
-
-    /// Adds a container's start to the timeline, at the time when its program was executed.
-    fn note_start(&self, start: &Start, nanoseconds: i64) {
-        let init = start.kind == ContainerKind::Init;
-        let entry = Entry {
-            time: Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or(Timestamp::UNIX_EPOCH),
-            container: Some(start.name.clone()),
-            what: if init { What::InitStarted } else { What::Started },
-            detail: format!("attempt {}", start.attempt),
-        };
-        self.node.timelines.insert(&self.identity.uid, entry);
     }
 
     /// The image, or why it cannot be had. klet pulls nothing: what is not loaded is not there.

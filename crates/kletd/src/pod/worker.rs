@@ -106,6 +106,9 @@ impl Worker {
 
     /// Lives until nothing of the pod is left.
     pub async fn run(mut self) {
+        if !self.identity.dir.exists() {
+            self.note(None, What::Accepted, String::new());
+        }
         loop {
             self.read_desired();
             let mut changes = self.shim.get().map(|shim| shim.changes());
@@ -224,7 +227,7 @@ impl Worker {
         for after in status.container_statuses.iter().flatten() {
             let was = before
                 .and_then(|list| list.iter().find(|status| status.name == after.name))
-                .is_some_and(|status| status.ready);
+                .is_some_and(|was| was.ready && was.container_id == after.container_id);
             match (was, after.ready) {
                 (false, true) => self.note(Some(&after.name), What::Ready, String::new()),
                 (true, false) => self.note(Some(&after.name), What::NotReady, String::new()),
