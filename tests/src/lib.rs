@@ -125,9 +125,17 @@ impl World {
     /// It does not answer in time.
     pub fn start(&mut self) -> anyhow::Result<()> {
         self.spawn()?;
-        self.until("the daemon answers", |world| {
-            Ok(world.request("GET", "/readyz", b"").is_ok().then_some(()))
-        })
+        let number = self.daemon.as_ref().context("no daemon runs")?.id();
+        let ended = self.until("the daemon answers", |world| {
+            if world.request("GET", "/readyz", b"").is_ok() {
+                return Ok(Some(false));
+            }
+            Ok(has_ended(number)?.then_some(true))
+        })?;
+        if ended {
+            bail!("the daemon ended at once\n{}", self.log_tail());
+        }
+        Ok(())
     }
 
     /// Starts the daemon and does not wait for it.
@@ -287,14 +295,17 @@ impl World {
                 return Ok(fact);
             }
             if Instant::now() > deadline {
-                let log = fs::read_to_string(self.path("kletd.log")).unwrap_or_default();
-                let tail: Vec<&str> = log.lines().rev().take(30).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                bail!("never true: {what} (last look: {:?})\n{}", seen.err(), tail.join("\n"));
+                bail!("never true: {what} (last look: {:?})\n{}", seen.err(), self.log_tail());
             }
             // The pace of looking, not a wait for anything.
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.path("kletd.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     /// Deletes a pod and waits until it is gone.
@@ -398,6 +409,12 @@ impl Drop for World {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// A child that ended and was not waited for is a zombie.
+fn has_ended(pid: u32) -> anyhow::Result<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
 fn walk(directory: &Path, visit: &mut dyn FnMut(&Path)) {
