@@ -31,6 +31,8 @@ pub struct World {
     cgroup: String,
     /// Further arguments of the daemon.
     arguments: Vec<String>,
+    /// The daemon starts in a control group of its own, as a service does, and has its pods below it.
+    service: bool,
     /// Holds the namespaces while daemons come and go.
     holder: Child,
     daemon: Option<Child>,
@@ -86,6 +88,22 @@ impl World {
         Ok(world)
     }
 
+    /// As [`Self::new`], with the daemon and its pods in the control group `service` of this world.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn service(images: &[&str]) -> anyhow::Result<Self> {
+        let mut world = Self::without_daemon()?;
+        world.service = true;
+        fs::create_dir_all(world.service_group())?;
+        world.begin(images)?;
+        Ok(world)
+    }
+
+    fn service_group(&self) -> PathBuf {
+        controller("memory").join(&self.cgroup[1..]).join("service")
+    }
+
     fn begin(&mut self, images: &[&str]) -> anyhow::Result<()> {
         self.start()?;
         images.iter().try_for_each(|image| self.load(image))
@@ -113,7 +131,8 @@ impl World {
             .spawn()
             .context("cannot make namespaces (util-linux and iproute2 are needed)")?;
         let cgroup = format!("/{name}");
-        let mut world = Self { directory, cgroup, arguments: Vec::new(), holder, daemon: None };
+        let (arguments, service) = (Vec::new(), false);
+        let mut world = Self { directory, cgroup, arguments, service, holder, daemon: None };
         let mut ready = [0; 6];
         world.holder.stdout.as_mut().context("no output")?.read_exact(&mut ready)?;
         Ok(world)
@@ -153,12 +172,18 @@ impl World {
     fn command(&self, further: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--net", "--mount", "--target", &self.holder.id().to_string()]);
+        let mut parent = self.cgroup.clone();
+        if self.service {
+            command.args(["sh", "-c", "echo $$ >\"$0\" && exec \"$@\""]);
+            command.arg(self.service_group().join("cgroup.procs"));
+            parent.push_str("/service/kubepods");
+        }
         command.arg(binary("kletd"));
         for directory in ["root", "run", "log", "manifests"] {
             let flag = if directory == "log" { "log-dir" } else { directory };
             command.arg(format!("--{flag}")).arg(self.path(directory));
         }
-        command.args(["--cgroup-parent", &self.cgroup, "--node-name", NODE]);
+        command.args(["--cgroup-parent", &parent, "--node-name", NODE]);
         command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
         command
     }
@@ -415,6 +440,19 @@ impl Drop for World {
 fn has_ended(pid: u32) -> anyhow::Result<bool> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
+
+/// Whether this machine has control groups version 2 and nothing else.
+#[must_use]
+pub fn cgroup_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Where the groups of a controller begin.
+#[must_use]
+pub fn controller(name: &str) -> PathBuf {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    if cgroup_v2() { root } else { root.join(name) }
 }
 
 fn walk(directory: &Path, visit: &mut dyn FnMut(&Path)) {

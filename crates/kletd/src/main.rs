@@ -130,6 +130,9 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
     let cgroups = Cgroups::detect().context("cannot find the control groups")?;
+    cgroups
+        .settle(&config.cgroup_parent, "kletd")
+        .with_context(|| format!("cannot make the cgroup parent {}", config.cgroup_parent))?;
     let pod_cidr = config
         .pod_cidr
         .parse()

@@ -170,9 +170,11 @@ impl World {
 
     /// Whether a pod's or container's cgroup exists in any hierarchy.
     pub fn leaves(&self) -> Vec<PathBuf> {
-        let mounts = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
-        mounts
-            .map(|mount| mount.path().join(&self.cgroup[1..]).join("pod"))
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let below = std::fs::read_dir(&root).unwrap().flatten().map(|entry| entry.path());
+        std::iter::once(root.clone())
+            .chain(below)
+            .map(|mount| mount.join(&self.cgroup[1..]).join("pod"))
             .filter_map(|pod| std::fs::read_dir(pod).ok())
             .flat_map(|entries| entries.flatten())
             .filter(|entry| entry.file_type().unwrap().is_dir())

@@ -139,7 +139,10 @@ fn a_stop_waits_for_its_grace_and_then_kills() {
     client.ask(stop(&deaf.id, 300)).unwrap();
     assert_eq!(client.exited(&world, &deaf.id).code, 137);
     let took = begin.elapsed();
-    assert!(took >= Duration::from_millis(300) && took < patience(Duration::from_secs(10)), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(300) && took < patience(Duration::from_secs(10)),
+        "{took:?}"
+    );
 }
 
 #[test]
