@@ -141,9 +141,14 @@ fn pack(
     for name in ["bin", "sbin", "lib", "lib64"] {
         archive.symlink(&Path::new("/").join(name), &format!("usr/{name}"))?;
     }
+    archive.bytes(Path::new("/init"), 0o755, include_bytes!("init.sh"))?;
     let patience = std::env::var("KLET_PATIENCE").unwrap_or_else(|_| PATIENCE.to_owned());
-    let init = include_str!("init.sh").replace("@PATIENCE@", &patience);
-    archive.bytes(Path::new("/init"), 0o755, init.as_bytes())?;
+    let environment = format!(
+        "export KLET_PATIENCE={patience} KLET_BIN={} KLET_IMAGES={}\n",
+        binary("").display(),
+        images().display()
+    );
+    archive.bytes(Path::new("/environment"), 0o644, environment.as_bytes())?;
     archive.bytes(Path::new("/etc/passwd"), 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
     archive.bytes(Path::new("/etc/group"), 0o644, b"root:x:0:\n")?;
     let mut modules = String::new();
