@@ -27,7 +27,7 @@ fn status(world: &World, name: &str) -> anyhow::Result<Value> {
 
 fn until_ready(world: &World, name: &str) -> anyhow::Result<Value> {
     world.until("the pod is ready", |world| {
-        Ok((status(world, name)?["ready"] == true).then(|| world.pod(name)).transpose()?)
+        (status(world, name)?["ready"] == true).then(|| world.pod(name)).transpose()
     })
 }
 
@@ -48,8 +48,8 @@ fn group_of(pid: &str, name: &str) -> anyhow::Result<PathBuf> {
     let text = read_to_string(format!("/proc/{pid}/cgroup"))?;
     let lines = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     let own = if cgroup_v2() { "" } else { name };
-    let found = lines.filter(|(controllers, _)| controllers.split(',').any(|c| c == own));
-    let (_, path) = found.last().with_context(|| format!("{name} is not in {text}"))?;
+    let mut found = lines.filter(|(controllers, _)| controllers.split(',').any(|c| c == own));
+    let (_, path) = found.next().with_context(|| format!("{name} is not in {text}"))?;
     Ok(controller(name).join(path.trim_start_matches('/')))
 }
 

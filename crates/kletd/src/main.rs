@@ -78,6 +78,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("kletd must run as root: it makes namespaces, mounts and cgroups");
     }
+    if let Some(lacking) = klet_sys::features::lacking() {
+        bail!(
+            "the kernel, or a filter of system calls around kletd, lacks {}(2), which Linux has since \
+             {}: kletd needs Linux 5.12 or later",
+            lacking.call,
+            lacking.since
+        );
+    }
     for directory in [&config.root, &config.run] {
         make_private(directory)?;
     }
