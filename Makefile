@@ -6,6 +6,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := target/release
 SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make util-linux
+VM_PACKAGES := qemu-system-x86
 
 .PHONY: help setup build images run test chaos lint docs ci install uninstall clean
 
@@ -31,6 +32,10 @@ test: build images ## every test that runs on this machine
 
 chaos: build images ## kill kletd at random moments under load for SECONDS (60); CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(SECONDS),60) $(CARGO) test --locked -p klet-e2e --test chaos -- --nocapture
+
+vm-test: build images ## kernel and end-to-end tests on cgroup v2 and Linux 6.1, in a virtual machine (TEST=name)
+	@$(MAKE) -s setup SYSTEM_PACKAGES=$(VM_PACKAGES)
+	$(CARGO) run --locked --release -q -p klet-e2e --bin vm -- $(TEST)
 
 lint: setup ## format and lints
 	$(CARGO) fmt --check

@@ -34,6 +34,8 @@ pub struct World {
     cgroup: String,
     /// Further arguments of the daemon.
     arguments: Vec<String>,
+    /// The daemon starts in a control group of its own, as a service does, and has its pods below it.
+    service: bool,
     /// Holds the namespaces while daemons come and go.
     holder: Child,
     daemon: Option<Child>,
@@ -89,6 +91,22 @@ impl World {
         Ok(world)
     }
 
+    /// As [`Self::new`], with the daemon and its pods in the control group `service` of this world.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn service(images: &[&str]) -> anyhow::Result<Self> {
+        let mut world = Self::without_daemon()?;
+        world.service = true;
+        fs::create_dir_all(world.service_group())?;
+        world.begin(images)?;
+        Ok(world)
+    }
+
+    fn service_group(&self) -> PathBuf {
+        controller("memory").join(&self.cgroup[1..]).join("service")
+    }
+
     fn begin(&mut self, images: &[&str]) -> anyhow::Result<()> {
         self.start()?;
         images.iter().try_for_each(|image| self.load(image))
@@ -116,7 +134,8 @@ impl World {
             .spawn()
             .context("cannot make namespaces (util-linux and iproute2 are needed)")?;
         let cgroup = format!("/{name}");
-        let mut world = Self { directory, cgroup, arguments: Vec::new(), holder, daemon: None };
+        let (arguments, service) = (Vec::new(), false);
+        let mut world = Self { directory, cgroup, arguments, service, holder, daemon: None };
         let mut ready = [0; 6];
         world.holder.stdout.as_mut().context("no output")?.read_exact(&mut ready)?;
         Ok(world)
@@ -128,9 +147,17 @@ impl World {
     /// It does not answer in time.
     pub fn start(&mut self) -> anyhow::Result<()> {
         self.spawn()?;
-        self.until("the daemon answers", |world| {
-            Ok(world.request("GET", "/readyz", b"").is_ok().then_some(()))
-        })
+        let number = self.daemon.as_ref().context("no daemon runs")?.id();
+        let ended = self.until("the daemon answers", |world| {
+            if world.request("GET", "/readyz", b"").is_ok() {
+                return Ok(Some(false));
+            }
+            Ok(has_ended(number)?.then_some(true))
+        })?;
+        if ended {
+            bail!("the daemon ended at once\n{}", self.log_tail());
+        }
+        Ok(())
     }
 
     /// Starts the daemon and does not wait for it.
@@ -148,12 +175,18 @@ impl World {
     fn command(&self, further: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--net", "--mount", "--target", &self.holder.id().to_string()]);
+        let mut parent = self.cgroup.clone();
+        if self.service {
+            command.args(["sh", "-c", "echo $$ >\"$0\" && exec \"$@\""]);
+            command.arg(self.service_group().join("cgroup.procs"));
+            parent.push_str("/service/kubepods");
+        }
         command.arg(binary("kletd"));
         for directory in ["root", "run", "log", "manifests"] {
             let flag = if directory == "log" { "log-dir" } else { directory };
             command.arg(format!("--{flag}")).arg(self.path(directory));
         }
-        command.args(["--cgroup-parent", &self.cgroup, "--node-name", NODE]);
+        command.args(["--cgroup-parent", &parent, "--node-name", NODE]);
         command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
         command
     }
@@ -274,14 +307,17 @@ impl World {
                 return Ok(fact);
             }
             if Instant::now() > deadline {
-                let log = fs::read_to_string(self.path("kletd.log")).unwrap_or_default();
-                let tail: Vec<&str> = log.lines().rev().take(30).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                bail!("never true: {what} (last look: {:?})\n{}", seen.err(), tail.join("\n"));
+                bail!("never true: {what} (last look: {:?})\n{}", seen.err(), self.log_tail());
             }
             // The pace of looking, not a wait for anything.
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.path("kletd.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     /// Deletes a pod and waits until it is gone.
@@ -385,6 +421,25 @@ impl Drop for World {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// A child that ended and was not waited for is a zombie.
+fn has_ended(pid: u32) -> anyhow::Result<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
+
+/// Whether this machine has control groups version 2 and nothing else.
+#[must_use]
+pub fn cgroup_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Where the groups of a controller begin.
+#[must_use]
+pub fn controller(name: &str) -> PathBuf {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    if cgroup_v2() { root } else { root.join(name) }
 }
 
 fn walk(directory: &Path, visit: &mut dyn FnMut(&Path)) {

@@ -2,7 +2,7 @@
 # The first and only program of the test machine: mounts, modules, tests, verdict.
 # Its kernel is told to have no cgroup v1 controller and to panic, which ends the machine, if this ends.
 busybox=/usr/bin/busybox
-export PATH=/usr/sbin:/usr/bin HOME=/root KLET_PATIENCE=@PATIENCE@
+export PATH=/usr/sbin:/usr/bin HOME=/root
 
 if [ "$1" != rooted ]; then
 	# The file system the kernel boots with cannot be pivoted away from; the same one, mounted again, can.
@@ -26,6 +26,7 @@ while read -r module; do insmod "$module" || echo "init: cannot insert $module";
 
 stty -F /dev/ttyS1 raw -echo
 exec </dev/null >/dev/ttyS1 2>&1
+. /environment
 failed=
 while read -r name directory program arguments; do
 	echo "== $name"

@@ -10,15 +10,16 @@ use anyhow::{Context, bail, ensure};
 const PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// What klet needs of the kernel that is not built in.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "overlay",
     "veth",
     "bridge",
     "nf_tables",
     "nft_chain_nat",
-    "nft_masq",
     "nft_ct",
     "nft_fib_inet",
+    "nft_masq",
+    "nft_nat",
 ];
 
 /// An unpacked kernel.

@@ -32,7 +32,8 @@ impl Machine<'_> {
         let console = File::create(self.console)?;
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(console);
-        let mut qemu = Ended(command.spawn().context("cannot start qemu-system-x86_64")?);
+        let mut qemu =
+            Ended(command.spawn().context("cannot start qemu-system-x86_64 with setpriv")?);
         let output = qemu.0.stdout.take().context("no output")?;
         let (sender, lines) = channel();
         let reader = std::thread::spawn(move || {
@@ -67,7 +68,9 @@ impl Machine<'_> {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("qemu-system-x86_64");
+        // It does not outlive this program either, however this program ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         command.args(["-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "4G", "-nodefaults"]);
         command.args(["-accel", self.accelerator, "-display", "none", "-no-reboot"]);
         command.arg("-serial").arg(format!("file:{}", self.console.display()));

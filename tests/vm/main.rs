@@ -34,7 +34,7 @@ const TOOLS: [&str; 8] = ["busybox", "ip", "kill", "mount", "nft", "nsenter", "s
 /// Longest run: emulation on a busy machine is some twenty times slower than the machine.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
-/// How many times longer than on the host facts may take to become true.
+/// How many times longer than on the host facts may take to become true, unless `KLET_PATIENCE` says.
 const PATIENCE: &str = "5";
 
 /// A test program.
@@ -141,8 +141,14 @@ fn pack(
     for name in ["bin", "sbin", "lib", "lib64"] {
         archive.symlink(&Path::new("/").join(name), &format!("usr/{name}"))?;
     }
-    let init = include_str!("init.sh").replace("@PATIENCE@", PATIENCE);
-    archive.bytes(Path::new("/init"), 0o755, init.as_bytes())?;
+    archive.bytes(Path::new("/init"), 0o755, include_bytes!("init.sh"))?;
+    let patience = std::env::var("KLET_PATIENCE").unwrap_or_else(|_| PATIENCE.to_owned());
+    let environment = format!(
+        "export KLET_PATIENCE={patience} KLET_BIN={} KLET_IMAGES={}\n",
+        binary("").display(),
+        images().display()
+    );
+    archive.bytes(Path::new("/environment"), 0o644, environment.as_bytes())?;
     archive.bytes(Path::new("/etc/passwd"), 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
     archive.bytes(Path::new("/etc/group"), 0o644, b"root:x:0:\n")?;
     let mut modules = String::new();

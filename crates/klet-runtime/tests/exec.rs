@@ -11,6 +11,7 @@ use klet_runtime::{
     ContainerInput, ExecInput, Execed, JoinSandbox, RootfsInput, SandboxInput, StartError, Started,
     StartedSandbox, Stdio, exec, start, start_sandbox,
 };
+use klet_sys::features::Features;
 use klet_sys::pidfd::{self, Exit};
 use serde_json::json;
 
@@ -176,6 +177,7 @@ fn joined(world: &World, sandbox: &StartedSandbox, pid: bool) -> String {
         spec: &spec,
         rootfs: RootfsInput::Directory(&root),
         join: Some(join),
+        features: Features::probe(),
     };
     let guard = alone();
     let started = start(&input, &world.cgroups, Some(io)).unwrap_or_else(|error| panic!("{error}"));

@@ -10,6 +10,7 @@ use klet_cri::{
 };
 use klet_runtime::cgroup::{Cgroup, Cgroups};
 use klet_runtime::{ContainerInput, JoinSandbox, RootfsInput, Stdio};
+use klet_sys::features::Features;
 use klet_sys::pidfd::{self, Exit};
 use oci_spec::runtime::Spec;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -95,6 +96,7 @@ impl Container {
     pub fn start(
         config: ContainerConfig,
         cgroups: &Cgroups,
+        features: Features,
         pause: Option<BorrowedFd<'_>>,
     ) -> Result<(Self, Option<ShimError>), ShimError> {
         let terminal = config.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
@@ -109,6 +111,7 @@ impl Container {
                 Rootfs::Directory(path) => RootfsInput::Directory(path),
             },
             join: pause.map(|pidfd| join(pidfd, &config.join)),
+            features,
         };
         let started_at_ns = now_ns();
         let result = klet_runtime::start(&input, cgroups, io);

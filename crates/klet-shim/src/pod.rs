@@ -15,6 +15,7 @@ use klet_cri::limits::MAX_CONNECTIONS;
 use klet_cri::paths::PodRunDir;
 use klet_cri::{Event, FromShim, Reply, SandboxConfig, ShimError, ShimErrorKind};
 use klet_runtime::cgroup::{Cgroup, Cgroups, EnterFiles};
+use klet_sys::features::Features;
 use klet_sys::pidfd;
 use nix::sys::signal::Signal;
 
@@ -48,6 +49,7 @@ fn error(kind: ShimErrorKind, message: impl Into<String>) -> ShimError {
 struct Pod {
     run: PodRunDir,
     cgroups: Cgroups,
+    features: Features,
     poll: Poll,
     listener: UnixListener,
     signals: OwnedFd,
@@ -88,6 +90,7 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
     let mut pod = Pod {
         run,
         cgroups,
+        features: Features::probe(),
         poll,
         listener,
         signals,

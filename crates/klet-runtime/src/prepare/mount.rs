@@ -3,12 +3,13 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use klet_sys::features::Features;
 use klet_sys::mount::{self, Attributes, FileSystem};
 use klet_sys::{SysError, fd};
 
-use super::{Target, c_string, place};
+use super::{Target, c_string, overlay, place};
 use crate::input::RootfsInput;
 use crate::plan::{Mount, MountSource};
 
@@ -152,9 +153,9 @@ pub(super) fn cover() -> Result<OwnedFd, SysError> {
 }
 
 /// The root file system, detached and private.
-pub(super) fn root(rootfs: RootfsInput<'_>) -> Result<OwnedFd, SysError> {
+pub(super) fn root(rootfs: RootfsInput<'_>, features: Features) -> Result<OwnedFd, SysError> {
     match rootfs {
-        RootfsInput::Overlay { lower, upper, work } => overlay(lower, upper, work),
+        RootfsInput::Overlay { lower, upper, work } => overlay::make(lower, upper, work, features),
         RootfsInput::Directory(path) => {
             let tree = mount::clone_tree(&path_string(path)?, true)
                 .map_err(|error| error.on(path.to_string_lossy()))?;
@@ -167,59 +168,4 @@ pub(super) fn root(rootfs: RootfsInput<'_>) -> Result<OwnedFd, SysError> {
 
 fn path_string(path: &Path) -> Result<CString, SysError> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new("open_tree", libc::EINVAL))
-}
-
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, SysError> {
-    match overlay_with(lower, upper, work, one_by_one) {
-        // `lowerdir+` came with Linux 6.8.
-        Err(error) if error.errno.0 == libc::EINVAL => {
-            overlay_with(lower, upper, work, all_at_once)
-        }
-        other => other,
-    }
-}
-
-type AddLayers = fn(&FileSystem, &[PathBuf]) -> Result<(), SysError>;
-
-fn overlay_with(
-    lower: &[PathBuf],
-    upper: &Path,
-    work: &Path,
-    add: AddLayers,
-) -> Result<OwnedFd, SysError> {
-    let overlay = FileSystem::open(c"overlay")?;
-    add(&overlay, lower)?;
-    overlay
-        .set(c"upperdir", &path_string(upper)?)
-        .map_err(|error| error.on(upper.to_string_lossy()))?;
-    overlay
-        .set(c"workdir", &path_string(work)?)
-        .map_err(|error| error.on(work.to_string_lossy()))?;
-    overlay.mount(0)
-}
-
-fn one_by_one(overlay: &FileSystem, lower: &[PathBuf]) -> Result<(), SysError> {
-    for layer in lower {
-        let set = overlay.set(c"lowerdir+", &path_string(layer)?);
-        set.map_err(|error| error.on(layer.to_string_lossy()))?;
-    }
-    Ok(())
-}
-
-/// One string with colons between the layers; colons and backslashes in their names are escaped.
-fn all_at_once(overlay: &FileSystem, lower: &[PathBuf]) -> Result<(), SysError> {
-    let mut joined = Vec::new();
-    for layer in lower {
-        if !joined.is_empty() {
-            joined.push(b':');
-        }
-        for byte in layer.as_os_str().as_bytes() {
-            if matches!(byte, b':' | b'\\') {
-                joined.push(b'\\');
-            }
-            joined.push(*byte);
-        }
-    }
-    let joined = CString::new(joined).map_err(|_| SysError::new("fsconfig", libc::EINVAL))?;
-    overlay.set(c"lowerdir", &joined)
 }

@@ -124,7 +124,7 @@ impl Pod {
         let pause =
             pause.ok_or_else(|| error(ShimErrorKind::NotFound, "the pod has no sandbox"))?;
         let (container, failure) =
-            Container::start(config, &self.cgroups, Some(pause.pidfd.as_fd()))?;
+            Container::start(config, &self.cgroups, self.features, Some(pause.pidfd.as_fd()))?;
         let key = self.new_key();
         if let Some(live) = &container.live {
             let watched = self.poll.add(&live.pidfd, Token::ContainerExit(key));

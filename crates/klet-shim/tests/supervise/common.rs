@@ -23,8 +23,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
-/// No fact a test waits for takes longer.
+/// No fact a test waits for takes longer, on a machine of usual speed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `usual`, or longer where `KLET_PATIENCE` is the factor for a slow machine.
+pub fn patience(usual: Duration) -> Duration {
+    let factor = std::env::var("KLET_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    usual * factor.unwrap_or(1)
+}
 
 pub struct World {
     directory: tempfile::TempDir,
@@ -76,7 +82,7 @@ impl World {
 
     /// A greeted client; the shim may just be starting.
     pub fn connect(&self) -> Client {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         let stream = loop {
             match UnixStream::connect(self.run().socket()) {
                 Ok(stream) => break stream,
@@ -164,9 +170,11 @@ impl World {
 
     /// Whether a pod's or container's cgroup exists in any hierarchy.
     pub fn leaves(&self) -> Vec<PathBuf> {
-        let mounts = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
-        mounts
-            .map(|mount| mount.path().join(&self.cgroup[1..]).join("pod"))
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let below = std::fs::read_dir(&root).unwrap().flatten().map(|entry| entry.path());
+        std::iter::once(root.clone())
+            .chain(below)
+            .map(|mount| mount.join(&self.cgroup[1..]).join("pod"))
             .filter_map(|pod| std::fs::read_dir(pod).ok())
             .flat_map(|entries| entries.flatten())
             .filter(|entry| entry.file_type().unwrap().is_dir())
@@ -202,7 +210,7 @@ impl Drop for World {
 
 fn wait_readable(fd: impl std::os::fd::AsFd) {
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    let limit = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap(), tv_nsec: 0 };
+    let limit = Timespec::try_from(patience(PATIENCE)).unwrap();
     assert_eq!(poll(&mut fds, Some(&limit)).unwrap(), 1, "nothing came in time");
 }
 
