@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use klet_sys::capability::{Set, Sets};
 use klet_sys::clone::{Cloned, fork_like};
 use klet_sys::exec::{Vector, execute};
-use klet_sys::in_root::{Symlinks, open};
+use klet_sys::in_root::{InRootPath, Symlinks, open};
 use klet_sys::mount::{self, Attributes, FileSystem, attach};
 use klet_sys::node::{Device, make_device, make_directory, make_symlink};
 use klet_sys::{SysError, capability, fd, keyring, namespace, pidfd, process, seccomp, signal};
@@ -67,8 +67,7 @@ struct Floor {
     order: Order,
     pause: OwnedFd,
     filter: Vec<libc::sock_filter>,
-    /// Host path and place in the root of every bind mount.
-    binds: Vec<(CString, CString)>,
+    binds: Vec<Bind>,
     readonly: Vec<CString>,
     masked: Vec<CString>,
     cgroups: Vec<CString>,
@@ -77,6 +76,13 @@ struct Floor {
     hierarchies: Vec<CString>,
     arguments: Vector,
     environment: Vector,
+}
+
+/// A bind mount; an image need not have the place.
+struct Bind {
+    source: CString,
+    place: InRootPath,
+    directory: bool,
 }
 
 /// Reads the order, then starts one container for every line and answers with nanoseconds.
@@ -123,8 +129,9 @@ impl Floor {
             binds: binds
                 .map(|mount| {
                     let source = mount.source().as_ref().context("a source")?;
-                    let place = mount.destination().to_string_lossy();
-                    Ok((c(source.to_string_lossy().as_bytes())?, c(place.trim_start_matches('/'))?))
+                    let place = InRootPath::new(&mount.destination().to_string_lossy());
+                    let (place, directory) = (place.context("a place")?, source.is_dir());
+                    Ok(Bind { source: c(source.to_string_lossy().as_bytes())?, place, directory })
                 })
                 .collect::<anyhow::Result<_>>()?,
             readonly: relative(linux.readonly_paths().as_ref())?,
@@ -238,7 +245,7 @@ impl Floor {
             dev: dev.mount(libc::MOUNT_ATTR_NOSUID)?,
             pts: pts.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC)?,
             cover: cover.mount(QUIET | libc::MOUNT_ATTR_RDONLY)?,
-            binds: self.binds.iter().map(|(path, _)| bind(path)).collect::<Result<_, _>>()?,
+            binds: self.binds.iter().map(|own| bind(&own.source)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -269,15 +276,14 @@ impl Floor {
         for name in [c"pts", c"shm", c"mqueue"] {
             make_directory(dev, name, 0o755)?;
         }
-        let log = Device { kind: FileType::RegularFile, mode: 0o644, major: 0, minor: 0 };
-        make_device(dev, c"termination-log", log)?;
         attach(&mounts.pts, place(c"dev/pts")?)?;
         attach(FileSystem::open(c"mqueue")?.mount(QUIET)?, place(c"dev/mqueue")?)?;
         let read_only = QUIET | libc::MOUNT_ATTR_RDONLY;
         attach(FileSystem::open(c"sysfs")?.mount(read_only)?, place(c"sys")?)?;
         self.own_cgroups(place(c"sys/fs/cgroup")?)?;
-        for ((_, at), tree) in self.binds.iter().zip(&mounts.binds) {
-            attach(tree, place(at)?)?;
+        for (Bind { place, directory, .. }, tree) in self.binds.iter().zip(&mounts.binds) {
+            let at = if *directory { InRootPath::directory } else { InRootPath::file };
+            attach(tree, at(place, root, Symlinks::Inside)?)?;
         }
         for (name, major, minor) in DEVICES {
             let kind = FileType::CharacterDevice;

@@ -109,6 +109,10 @@ pub fn config(spec: &Spec, rootfs: &Path, cgroup: &str, from: Sandbox) -> anyhow
     config["ociVersion"] = json!("1.0.2");
     config["root"] = json!({"path": rootfs, "readonly": false});
     config["linux"]["cgroupsPath"] = json!(cgroup);
+    // "No quota" is the kernel's default, and crun 1.8.1 cannot write it.
+    if let Some(cpu) = config["linux"]["resources"]["cpu"].as_object_mut() {
+        cpu.remove("quota");
+    }
     let namespaces = config["linux"]["namespaces"].as_array_mut().context("namespaces")?;
     for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
         namespaces.push(match from {
