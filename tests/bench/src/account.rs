@@ -101,18 +101,19 @@ fn field(path: &str, name: &str) -> anyhow::Result<f64> {
     word.and_then(|word| word.parse().ok()).with_context(|| format!("{path} has no {name}"))
 }
 
-/// Every process by the name of its program: `(pid, parent)`.
+/// Every process that runs a program of this name, also one without a file: `(pid, parent)`.
 #[must_use]
-pub fn processes(name: &str) -> Vec<(u32, u32)> {
+pub fn processes(program: &str) -> Vec<(u32, u32)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let image = fs::read_link(entry.path().join("exe")).ok()?;
+            let name = image.file_name()?.to_str()?;
+            let name = name.strip_prefix("memfd:").unwrap_or(name);
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let (head, tail) = stat.rsplit_once(") ")?;
-            let found = head.split_once('(')?.1 == name;
-            let parent = tail.split(' ').nth(1)?.parse().ok()?;
-            found.then_some((pid, parent))
+            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            (name.trim_end_matches(" (deleted)") == program).then_some((pid, parent))
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! The daemon's API over its socket: one request per connection, and watches.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -114,6 +115,19 @@ impl Watch {
     /// As [`Self::until`].
     pub fn until_phase(&mut self, name: &str, phase: &str) -> anyhow::Result<Value> {
         self.until(|event| is_about(event, name) && event["object"]["status"]["phase"] == phase)
+    }
+
+    /// Waits until so many pods have been seen running.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub fn until_running(&mut self, count: usize) -> anyhow::Result<()> {
+        let mut running = BTreeSet::new();
+        while running.len() < count {
+            let event = self.until(|event| event["object"]["status"]["phase"] == "Running")?;
+            running.insert(event["object"]["metadata"]["name"].to_string());
+        }
+        Ok(())
     }
 
     /// Waits until a pod's object is gone.

@@ -1,6 +1,5 @@
 //! Many pods: one after the other, and all at once.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -96,11 +95,7 @@ fn at_once(world: &World, fifo: &mut Fifo) -> anyhow::Result<(f64, f64, f64)> {
     for _ in &names {
         moments.push(fifo.wait()?);
     }
-    let mut running = BTreeSet::new();
-    while running.len() < names.len() {
-        let event = watch.until(|event| event["object"]["status"]["phase"] == "Running")?;
-        running.insert(event["object"]["metadata"]["name"].to_string());
-    }
+    watch.until_running(AT_ONCE)?;
     let used = (world.klet_time() - before) / AT_ONCE as f64;
     remove(world, &names)?;
     let third = AT_ONCE / 3;

@@ -78,11 +78,7 @@ fn fill(world: &World) -> anyhow::Result<()> {
             ]},
         }))?;
     }
-    let mut running = std::collections::BTreeSet::new();
-    while running.len() < PODS {
-        let event = watch.until(|event| event["object"]["status"]["phase"] == "Running")?;
-        running.insert(event["object"]["metadata"]["name"].to_string());
-    }
+    watch.until_running(PODS)?;
     // Whatever a start leaves to be done has been done by then.
     pause(Duration::from_secs(2));
     Ok(())

@@ -12,7 +12,7 @@ use crate::peers::podman::Podman;
 use crate::report::Row;
 use crate::spec::{self, Sandbox};
 use crate::stats::{Samples, Summary};
-use crate::world::{World, pause};
+use crate::world::{World, pause, until};
 
 const SECTION: &str = "Probes";
 /// Pods that are probed every second.
@@ -85,23 +85,17 @@ fn pods(world: &World, command: &[&str], probe: Option<&Value>) -> anyhow::Resul
             "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
         }))?;
     }
-    for n in 0..PODS {
-        watch.until_phase(&format!("probed{n}"), "Running")?;
-    }
+    watch.until_running(PODS)?;
     // Probes begin within one period of the start.
     pause(Duration::from_millis(1500));
     Ok(())
 }
 
 fn remove(world: &World) -> anyhow::Result<()> {
-    let mut watch = world.api.watch()?;
     for n in 0..PODS {
         world.api.delete(&format!("probed{n}"))?;
     }
-    for n in 0..PODS {
-        watch.until_deleted(&format!("probed{n}"))?;
-    }
-    Ok(())
+    until("all pods are gone", || Ok(world.leftovers().is_empty()))
 }
 
 /// Exec probes: everything klet and the probed programs use, per probe.
