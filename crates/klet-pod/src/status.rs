@@ -59,6 +59,12 @@ pub fn status(
     status
 }
 
+/// `spec.activeDeadlineSeconds` have passed and the pod has not ended before.
+#[must_use]
+pub fn is_late(pod: &Pod, now: Time) -> bool {
+    !pods::finished(pod) && pods::deadline(pod).is_some_and(|deadline| deadline <= now)
+}
+
 /// Fills in the container statuses; returns the phase they amount to.
 fn contain(
     status: &mut PodStatus,

@@ -161,7 +161,7 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
         events: events::Recorder::start(registry.clone(), &config.node_name),
         timelines: timeline::Timelines::default(),
         facts: NodeFacts { name: config.node_name.clone(), host_ips: machine::host_ips(gateway) },
-        allocatable: machine::allocatable(&machine),
+        allocatable: machine::allocatable(&machine, &config.root),
         adopting: !pod::orphans::names(&config.run.join("pods")).is_empty(),
         started: Instant::now(),
         machine,

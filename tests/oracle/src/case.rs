@@ -90,8 +90,9 @@ fn posted(path: &Path) -> anyhow::Result<Posted> {
 /// All documents of a file; at least one.
 fn yaml(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let documents = klet_api::manifest::parse(&text, &path.display().to_string())?;
-    let values: Vec<Value> = documents.into_iter().map(|document| document.value).collect();
+    // YAML 1.2: the record's writer leaves `y` and `n` without quotes, which kubectl does not.
+    let values: Vec<Value> =
+        serde_saphyr::from_multiple(&text).with_context(|| path.display().to_string())?;
     values.first().with_context(|| format!("{} is empty", path.display()))?;
     Ok(values)
 }

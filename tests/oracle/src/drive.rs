@@ -35,7 +35,9 @@ pub(crate) fn run(place: &Place<'_>, case: &Case) -> anyhow::Result<Observed> {
     let name = case.pod["metadata"]["name"].as_str().context("the pod has no name")?;
     let path = format!("/api/v1/namespaces/{}/pods", place.namespace);
     let begun = Instant::now();
-    let (code, answer) = http::json(place.socket, "POST", &path, &case.pod)?;
+    // What was bound to the recorded node is bound to ours.
+    let pod = case.pod.to_string().replace(normal::NODES[0], normal::NODES[1]);
+    let (code, answer) = http::json(place.socket, "POST", &path, &serde_json::from_str(&pod)?)?;
     ensure!(code == 201, "create: {code} {answer}");
     let pod = Pod { place, path: format!("{path}/{name}"), name, begun };
     let result = pod.follow(case);
@@ -72,12 +74,10 @@ impl Pod<'_> {
         let mut known = 0;
         let reached_at = loop {
             let record = self.place.recorder.after(self.name, known, latest);
-            let arrived = record.pods.iter().skip(known).find(|seen| {
-                let shot = self.shot(seen);
-                shot.at >= after_operations && reached(last, &shot)
-            });
-            if let Some(seen) = arrived {
-                break self.seconds(seen.at);
+            let shots: Vec<Shot> = record.pods.iter().map(|seen| self.shot(seen)).collect();
+            let found = reached(&notes.shots, &shots).and_then(|index| shots.get(index));
+            if let Some(shot) = found.filter(|shot| shot.at >= after_operations) {
+                break shot.at;
             }
             known = record.pods.len();
             if Instant::now() >= latest {
@@ -106,7 +106,7 @@ impl Pod<'_> {
         let object = record.pods.iter().rfind(|seen| self.seconds(seen.at) <= reached);
         let object = object.map(|seen| seen.object.clone()).unwrap_or_default();
         let events = record.events.iter().map(|seen| self.event(seen)).collect();
-        let logs = self.logs(&case.golden.logs)?;
+        let logs = self.logs(case)?;
         Ok(Observed { shots, events, object, logs, ended, reached })
     }
 
@@ -125,7 +125,20 @@ impl Pod<'_> {
         }
     }
 
-    fn logs(&self, golden: &Logs) -> anyhow::Result<Logs> {
+    /// The logs, once they say what was recorded, or after as long as the recorded pod had.
+    fn logs(&self, case: &Case) -> anyhow::Result<Logs> {
+        let latest = self.at(case.golden.notes.ended.min(LINGER.1));
+        loop {
+            let logs = self.read_logs(&case.golden.logs)?;
+            if logs.say(&case.golden.logs) || Instant::now() >= latest {
+                return Ok(logs);
+            }
+            // The pace of looking, not a wait for anything.
+            std::thread::park_timeout(Duration::from_millis(500));
+        }
+    }
+
+    fn read_logs(&self, golden: &Logs) -> anyhow::Result<Logs> {
         let mut logs = Logs::default();
         for name in golden.0.keys() {
             let (container, flags) = name.split_once(' ').unwrap_or((name, ""));

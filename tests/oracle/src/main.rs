@@ -99,7 +99,8 @@ fn play(arguments: &Arguments, cases: &Cases) -> anyhow::Result<Vec<report::Outc
     let mut outcomes = Vec::new();
     for posted in &cases.posted {
         let result = posted::run(&socket, INVALID, posted);
-        outcomes.push(report::Outcome { case: posted.name.clone(), result });
+        let (case, trace) = (posted.name.clone(), Vec::new());
+        outcomes.push(report::Outcome { case, result, trace });
     }
     let recorder = Recorder::start(&socket, NAMESPACE)?;
     let place = drive::Place {
@@ -131,9 +132,7 @@ fn parallel(width: usize, place: &drive::Place<'_>, cases: &[Case]) -> Vec<repor
             scope.spawn(move || {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 while let Some(case) = next() {
-                    let result = drive::run(place, case)
-                        .map(|seen| compare::differences(&case.golden, &seen));
-                    let _ = results.send(report::Outcome { case: case.name.clone(), result });
+                    let _ = results.send(outcome(place, case));
                 }
             });
         }
@@ -142,4 +141,12 @@ fn parallel(width: usize, place: &drive::Place<'_>, cases: &[Case]) -> Vec<repor
     let mut outcomes: Vec<_> = outcomes.into_iter().collect();
     outcomes.sort_by(|a, b| a.case.cmp(&b.case));
     outcomes
+}
+
+fn outcome(place: &drive::Place<'_>, case: &Case) -> report::Outcome {
+    let seen = drive::run(place, case);
+    let shots = seen.iter().flat_map(|seen| &seen.shots);
+    let trace = shots.map(|shot| format!("{:7.2} {}", shot.at, shot.line())).collect();
+    let result = seen.map(|seen| compare::differences(&case.golden, &seen));
+    report::Outcome { case: case.name.clone(), result, trace }
 }

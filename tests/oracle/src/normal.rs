@@ -1,7 +1,7 @@
 //! Texts without what differs from run to run: ids, addresses, times, names of nodes and images.
 
 /// Node names of the recorded node and of ours.
-const NODES: [&str; 2] = ["k8speer", klet_e2e::NODE];
+pub(crate) const NODES: [&str; 2] = ["k8speer", klet_e2e::NODE];
 
 /// `text` with ids, addresses and times replaced by what they are.
 pub(crate) fn text(text: &str) -> String {

@@ -8,12 +8,14 @@ use crate::deviations::Table;
 pub(crate) struct Outcome {
     pub(crate) case: String,
     pub(crate) result: anyhow::Result<Vec<String>>,
+    /// What klet showed, for a person who looks for the reason of a difference.
+    pub(crate) trace: Vec<String>,
 }
 
 /// Prints the differences and the totals; the number of cases that passed.
 pub(crate) fn print(table: &Table, outcomes: &[Outcome], verbose: bool) -> usize {
     let (mut passed, mut known) = (0, 0);
-    for Outcome { case, result } in outcomes {
+    for Outcome { case, result, trace } in outcomes {
         let differences = match result {
             Ok(differences) => differences,
             Err(error) => {
@@ -28,6 +30,7 @@ pub(crate) fn print(table: &Table, outcomes: &[Outcome], verbose: bool) -> usize
         let shown = if verbose { differences.iter().collect() } else { open };
         if !shown.is_empty() {
             println!("{case}");
+            trace.iter().filter(|_| verbose).for_each(|line| println!("    {line}"));
             for difference in shown {
                 let mark = if verbose && explained.contains(&difference) { "known: " } else { "" };
                 println!("  {mark}{}", difference.replace('\n', "\\n"));

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::normal;
 
+/// The notes cut messages to so many characters.
+const CUT: usize = 300;
+
 /// What a watch event showed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Shot {
@@ -122,9 +125,15 @@ impl Shot {
     }
 
     fn set(&mut self, field: &str, value: Option<&str>) {
-        if let Some(value) = value.filter(|value| !value.is_empty() && *value != "None") {
-            self.fields.insert(field.to_owned(), normal::text(value.trim_end()));
+        let Some(value) = value.filter(|value| !value.is_empty() && *value != "None") else {
+            return;
+        };
+        let mut text = normal::text(value.trim_end());
+        if value.chars().count() >= CUT {
+            // Ids of other lengths cut at other places.
+            text = text.chars().take(CUT - 100).collect();
         }
+        self.fields.insert(field.to_owned(), text);
     }
 
     pub(crate) fn field(&self, name: &str) -> &str {

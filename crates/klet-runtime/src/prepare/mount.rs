@@ -96,7 +96,7 @@ pub(super) fn prepare(
             (source, true)
         }
         MountSource::Cgroup if cgroup_v2 => {
-            (Source::FileSystem(FileSystemOp::new("cgroup2", &[], set)?), true)
+            (Source::FileSystem(FileSystemOp::new("cgroup2", &[source("cgroup")], set)?), true)
         }
         MountSource::Cgroup => (hierarchies(set)?, true),
     };
@@ -118,6 +118,11 @@ fn bind(path: &str, recursive: bool, planned: &Mount) -> Result<OwnedFd, SysErro
     Ok(tree)
 }
 
+/// What `mount` and `df` show in the first column.
+fn source(name: &str) -> (String, Option<String>) {
+    ("source".to_owned(), Some(name.to_owned()))
+}
+
 /// The v1 controllers a container's cgroup is a member of.
 const CONTROLLERS: [&str; 8] =
     ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "hugetlb"];
@@ -132,22 +137,22 @@ fn hierarchies(attributes: u64) -> Result<Source, SysError> {
         if !controllers.split(',').any(|name| CONTROLLERS.contains(&name)) {
             continue;
         }
-        let parameters: Vec<_> =
-            controllers.split(',').map(|name| (name.to_owned(), None)).collect();
+        let mut parameters = vec![source("cgroup")];
+        parameters.extend(controllers.split(',').map(|name| (name.to_owned(), None)));
         listed.push((
             c_string(controllers)?,
             FileSystemOp::new("cgroup", &parameters, attributes | QUIET)?,
         ));
     }
-    let parameters =
-        [("mode".to_owned(), Some("755".to_owned())), ("size".to_owned(), Some("64k".to_owned()))];
+    let parameters = [("source", "tmpfs"), ("mode", "755"), ("size", "64k")]
+        .map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
     Ok(Source::Hierarchies(FileSystemOp::new("tmpfs", &parameters, QUIET)?.make()?, listed))
 }
 
 /// One empty directory that nobody can write to, to lie over those that are hidden. One for all:
 /// a superblock per path would make unmounting contend (opencontainers/runc#5275).
 pub(super) fn cover() -> Result<OwnedFd, SysError> {
-    let parameters = [("mode", "755"), ("nr_blocks", "1"), ("nr_inodes", "1")]
+    let parameters = [("source", "tmpfs"), ("mode", "755"), ("nr_blocks", "1"), ("nr_inodes", "1")]
         .map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
     FileSystemOp::new("tmpfs", &parameters, QUIET | libc::MOUNT_ATTR_RDONLY)?.make()
 }

@@ -73,7 +73,8 @@ fn walk(path: &str, golden: &Value, seen: &Value, found: &mut Vec<String>) {
 /// Elements with a name or a type are compared with their namesakes.
 fn lists(path: &str, golden: &[Value], seen: &[Value], found: &mut Vec<String>) {
     let name = |value: &Value| {
-        let name = ["name", "type", "containerPort"].iter().find_map(|key| value.get(key));
+        let name =
+            ["mountPath", "name", "type", "containerPort"].iter().find_map(|key| value.get(key));
         name.map(ToString::to_string)
     };
     let own: Vec<&Value> = golden.iter().filter(|value| !is_token(value)).collect();

@@ -125,16 +125,35 @@ fn is_essential(field: &str) -> bool {
     matches!(field, "kind" | "deleting" | "phase")
         || field.ends_with(" state")
         || field.ends_with(" restarts")
+        || field.ends_with(" ready")
 }
 
-/// Does a shot show what the last recorded one shows, in everything essential? A terminated
-/// container whose end was not recorded by the real node (an artefact of its kubelet) counts.
-pub(crate) fn reached(last: &Shot, seen: &Shot) -> bool {
-    let gone = last.kind == "DELETED";
-    if gone || seen.kind == "DELETED" {
-        return seen.kind == "DELETED";
+/// The place in `seen` of the shot that shows, in everything essential, what the last recorded
+/// one shows. If the record shows that several times (a container that waits again and again),
+/// so must klet have. `None`: not yet.
+pub(crate) fn reached(golden: &[Shot], seen: &[Shot]) -> Option<usize> {
+    let last = golden.last()?;
+    if last.kind == "DELETED" {
+        return seen.iter().position(|shot| shot.kind == "DELETED");
     }
-    last.differing(seen).iter().all(|name| !is_essential(name))
+    let wanted = visits(golden, last).len();
+    visits(seen, last).into_iter().nth(wanted.checked_sub(1)?)
+}
+
+/// Where a sequence comes to show the same as `shot` in everything essential.
+fn visits(shots: &[Shot], shot: &Shot) -> Vec<usize> {
+    let same = |other: &Shot| {
+        other.kind != "DELETED" && shot.differing(other).iter().all(|name| !is_essential(name))
+    };
+    let (mut found, mut before) = (Vec::new(), false);
+    for (index, other) in shots.iter().enumerate() {
+        let now = same(other);
+        if now && !before {
+            found.push(index);
+        }
+        before = now;
+    }
+    found
 }
 
 /// Spans between statuses that both show. The end of a back-off is measured against the
@@ -224,14 +243,17 @@ mod tests {
     }
 
     #[test]
-    fn the_last_status_is_reached_in_what_is_essential() {
+    fn the_last_status_is_reached_in_what_is_essential_and_as_often() {
         let golden = golden();
-        let [_, running, failed] = golden.as_slice() else { panic!("three shots") };
-        assert!(!reached(failed, running));
-        assert!(reached(failed, failed));
-        let other =
-            shot("9 MODIFIED phase=Failed | main=terminated:Error(1) ready=True restarts=0");
-        assert!(reached(failed, &other));
-        assert!(reached(&shot("9 DELETED phase=Running"), &shot("9 DELETED phase=Failed")));
+        assert_eq!(reached(&golden, &golden[..2]), None);
+        assert_eq!(reached(&golden, &golden), Some(2));
+        let mut other = golden.clone();
+        other[2].fields.insert("main msg".to_owned(), "other".to_owned());
+        assert_eq!(reached(&golden, &other), Some(2));
+        let twice = [&golden[..], &golden[1..]].concat();
+        assert_eq!(reached(&twice, &golden), None, "it failed twice");
+        assert_eq!(reached(&twice, &twice), Some(4));
+        let gone = [shot("9 DELETED phase=Running")];
+        assert_eq!(reached(&gone, &[shot("9 DELETED phase=Failed")]), Some(0));
     }
 }
