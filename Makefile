@@ -6,8 +6,9 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := target/release
 SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make util-linux
+VM_PACKAGES := qemu-system-x86
 
-.PHONY: help setup build images run test lint docs ci install uninstall clean
+.PHONY: help setup build images run test chaos lint docs ci install uninstall clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -29,22 +30,36 @@ run: build images ## the tour: a pod lives its life, in a world of its own
 test: build images ## every test that runs on this machine
 	$(CARGO) test --locked --workspace
 
-lint: ## format and lints
+chaos: build images ## kill kletd at random moments under load for SECONDS (60); CHAOS_SEED repeats a run
+	CHAOS_SECONDS=$(or $(SECONDS),60) $(CARGO) test --locked -p klet-e2e --test chaos -- --nocapture
+
+vm-test: build images ## kernel and end-to-end tests on cgroup v2 and Linux 6.1, in a virtual machine (TEST=name)
+	@$(MAKE) -s setup SYSTEM_PACKAGES=$(VM_PACKAGES)
+	$(CARGO) run --locked --release -q -p klet-e2e --bin vm -- $(TEST)
+
+lint: setup ## format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-docs: ## documentation of the crates
+docs: setup ## documentation of the crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --document-private-items
 
-ci: setup test ## what the continuous integration runs
+ci: lint test docs ## what the continuous integration runs
 
-install: build ## install the binaries and the systemd unit below DESTDIR and PREFIX
-	install -D -m 0755 $(TARGET)/kletd $(DESTDIR)$(PREFIX)/bin/kletd
-	install -D -m 0755 $(TARGET)/kletctl $(DESTDIR)$(PREFIX)/bin/kletctl
-	install -D -m 0644 docs/kletd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
+install: build ## install binaries, systemd unit, completions and man pages below DESTDIR and PREFIX
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(TARGET)/kletd $(TARGET)/kletctl
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' docs/kletd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
+	install -d $(DESTDIR)$(PREFIX)/share/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d,man/man1}
+	$(TARGET)/kletctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kletctl
+	$(TARGET)/kletctl completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kletctl
+	$(TARGET)/kletctl completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kletctl.fish
+	$(TARGET)/kletctl man --dir $(DESTDIR)$(PREFIX)/share/man/man1
 
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/kletd $(DESTDIR)$(PREFIX)/bin/kletctl $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
+uninstall: ## remove what install put there; state below /var/lib/klet stays (kletctl system reset)
+	rm -f $(DESTDIR)$(PREFIX)/bin/{kletd,kletctl} $(DESTDIR)$(PREFIX)/lib/systemd/system/kletd.service
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kletctl $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_kletctl
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kletctl.fish $(DESTDIR)$(PREFIX)/share/man/man1/kletctl*.1
 
 clean: ## remove everything that was built
 	$(CARGO) clean

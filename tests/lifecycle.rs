@@ -137,6 +137,53 @@ fn a_container_that_lives_but_fails_its_liveness_probe_is_restarted() -> anyhow:
 }
 
 #[test]
+fn readiness_is_told_while_another_container_is_being_stopped() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    let state = world.path("state");
+    std::fs::create_dir(&state)?;
+    for name in ["alive", "ready"] {
+        std::fs::write(state.join(name), b"")?;
+    }
+    let mounts = json!([{ "name": "state", "mountPath": "/state" }]);
+    let probe = |file: &str| json!({ "exec": { "command": ["test", "-e", file] }, "periodSeconds": 1, "failureThreshold": 1 });
+    world.create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "two" },
+        "spec": {
+            "terminationGracePeriodSeconds": 600,
+            "volumes": [{ "name": "state", "hostPath": { "path": state } }],
+            "containers": [
+                { "name": "stubborn", "image": "busybox", "volumeMounts": mounts,
+                  "command": sh("trap '' TERM; while true; do sleep 1; done"),
+                  "livenessProbe": probe("/state/alive") },
+                { "name": "web", "image": "busybox", "volumeMounts": mounts,
+                  "command": sh("exec sleep 1000"), "readinessProbe": probe("/state/ready") },
+            ],
+        },
+    }))?;
+    let web_is = |world: &World, ready: bool| -> anyhow::Result<Option<Value>> {
+        let pod = world.pod("two")?;
+        let web = status(&pod, "containerStatuses", "web").is_some_and(|web| web["ready"] == ready);
+        Ok(web.then_some(pod))
+    };
+    world.until("web is ready", |world| web_is(world, true))?;
+    std::fs::remove_file(state.join("alive"))?;
+    world.until("the other container is being stopped", |world| {
+        Ok(world.events("two")?.iter().any(|event| event.starts_with("Killing")).then_some(()))
+    })?;
+    std::fs::remove_file(state.join("ready"))?;
+    let pod = world.until("web is told unready", |world| web_is(world, false))?;
+    let stubborn = status(&pod, "containerStatuses", "stubborn").cloned().unwrap_or_default();
+    assert!(stubborn["state"]["running"].is_object(), "still being stopped: {stubborn}");
+    let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
+    assert_eq!(ready.map(|ready| &ready["status"]), Some(&json!("False")));
+    let path = "/api/v1/namespaces/default/pods/two?gracePeriodSeconds=1";
+    world.request("DELETE", path, b"")?;
+    world.until("the pod is gone", |world| Ok(world.pod("two").is_err().then_some(())))?;
+    world.end()
+}
+
+#[test]
 fn a_killed_daemon_finds_its_pods_again() -> anyhow::Result<()> {
     let mut world = World::new(&["busybox"])?;
     world.create(&json!({

@@ -74,6 +74,8 @@ fn a_static_pod_follows_its_file() -> anyhow::Result<()> {
     std::fs::write(&file, manifest("second"))?;
     world.until("the changed pod runs", |world| said(world, "second"))?;
     std::fs::remove_file(&file)?;
-    world.until("the pod is gone", |world| Ok(world.pod("fixed-test-node").is_err().then_some(())))?;
+    world.until("the pod is gone", |world| {
+        Ok(world.pod("fixed-test-node").is_err().then_some(()))
+    })?;
     world.end()
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::{PATIENCE, World, binary};
+use crate::{World, binary, patience};
 
 impl World {
     /// `kletctl` with the world's socket, not yet run.
@@ -124,7 +124,7 @@ impl Session {
     /// # Errors
     /// It does not appear in time.
     pub fn expect(&mut self, text: &str) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             if let Some(at) = self.seen.find(text) {
                 self.seen.drain(..at + text.len());

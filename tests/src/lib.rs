@@ -4,6 +4,7 @@
 //! directory and cgroup parent. Its end checks that nothing was left behind.
 
 mod command;
+mod faults;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,8 +19,11 @@ use serde_json::Value;
 
 pub use command::Session;
 
-/// How long a fact may take to become true before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a fact may take to become true before a test fails, on a machine of usual speed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The node's name in every world.
+pub const NODE: &str = "test-node";
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -28,6 +32,10 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 pub struct World {
     directory: PathBuf,
     cgroup: String,
+    /// Further arguments of the daemon.
+    arguments: Vec<String>,
+    /// The daemon starts in a control group of its own, as a service does, and has its pods below it.
+    service: bool,
     /// Holds the namespaces while daemons come and go.
     holder: Child,
     daemon: Option<Child>,
@@ -46,29 +54,90 @@ pub fn binary(name: &str) -> PathBuf {
     directory.unwrap_or_else(|| workspace().join("target/release")).join(name)
 }
 
+/// Where `make images` puts its archives; `KLET_IMAGES` names another directory.
+#[must_use]
+pub fn images() -> PathBuf {
+    let directory = std::env::var_os("KLET_IMAGES").map(PathBuf::from);
+    directory.unwrap_or_else(|| workspace().join("target/images"))
+}
+
+/// How long a fact may take to become true before a test fails. `KLET_PATIENCE` is a factor for slow
+/// machines.
+#[must_use]
+pub fn patience() -> Duration {
+    let factor = std::env::var("KLET_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    PATIENCE * factor.unwrap_or(1)
+}
+
 impl World {
     /// A new world with a running daemon and the named images (`busybox`, `nginx`) loaded.
     ///
     /// # Errors
     /// The machine does not allow it; `make build images` was not run.
     pub fn new(images: &[&str]) -> anyhow::Result<Self> {
+        let mut world = Self::without_daemon()?;
+        world.begin(images)?;
+        Ok(world)
+    }
+
+    /// As [`Self::new`], but in the host's own network and mount namespaces, for people who want
+    /// to reach the pods from outside.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on_host(images: &[&str]) -> anyhow::Result<Self> {
+        let mut world = Self::held_by(&["sh", "-c"])?;
+        world.begin(images)?;
+        Ok(world)
+    }
+
+    /// As [`Self::new`], with the daemon and its pods in the control group `service` of this world.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn service(images: &[&str]) -> anyhow::Result<Self> {
+        let mut world = Self::without_daemon()?;
+        world.service = true;
+        fs::create_dir_all(world.service_group())?;
+        world.begin(images)?;
+        Ok(world)
+    }
+
+    fn service_group(&self) -> PathBuf {
+        controller("memory").join(&self.cgroup[1..]).join("service")
+    }
+
+    fn begin(&mut self, images: &[&str]) -> anyhow::Result<()> {
+        self.start()?;
+        images.iter().try_for_each(|image| self.load(image))
+    }
+
+    /// A new world in which no daemon was started yet.
+    ///
+    /// # Errors
+    /// The machine does not allow it.
+    pub fn without_daemon() -> anyhow::Result<Self> {
+        Self::held_by(&["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c"])
+    }
+
+    /// A world in the namespaces of a process that `shell` starts.
+    fn held_by(shell: &[&str]) -> anyhow::Result<Self> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("klet-test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(&name);
         fs::create_dir_all(directory.join("manifests"))?;
-        let holder = Command::new("unshare")
-            .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
+        let (program, arguments) = shell.split_first().context("no shell")?;
+        let holder = Command::new(program)
+            .args(arguments)
             .arg("ip link set lo up && echo ready && exec sleep infinity")
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot make namespaces (util-linux and iproute2 are needed)")?;
-        let mut world = Self { directory, cgroup: format!("/{name}"), holder, daemon: None };
+        let cgroup = format!("/{name}");
+        let (arguments, service) = (Vec::new(), false);
+        let mut world = Self { directory, cgroup, arguments, service, holder, daemon: None };
         let mut ready = [0; 6];
         world.holder.stdout.as_mut().context("no output")?.read_exact(&mut ready)?;
-        world.start()?;
-        for image in images {
-            world.load(image)?;
-        }
         Ok(world)
     }
 
@@ -77,33 +146,49 @@ impl World {
     /// # Errors
     /// It does not answer in time.
     pub fn start(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        let number = self.daemon.as_ref().context("no daemon runs")?.id();
+        let ended = self.until("the daemon answers", |world| {
+            if world.request("GET", "/readyz", b"").is_ok() {
+                return Ok(Some(false));
+            }
+            Ok(has_ended(number)?.then_some(true))
+        })?;
+        if ended {
+            bail!("the daemon ended at once\n{}", self.log_tail());
+        }
+        Ok(())
+    }
+
+    /// Starts the daemon and does not wait for it.
+    ///
+    /// # Errors
+    /// It cannot be executed.
+    pub fn spawn(&mut self) -> anyhow::Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.path("kletd.log"))?;
-        let daemon = Command::new("nsenter")
-            .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
-            .arg(binary("kletd"))
-            .arg("--root")
-            .arg(self.path("root"))
-            .arg("--run")
-            .arg(self.path("run"))
-            .arg("--log-dir")
-            .arg(self.path("log"))
-            .arg("--manifests")
-            .arg(self.path("manifests"))
-            .args([
-                "--cgroup-parent",
-                &self.cgroup,
-                "--node-name",
-                "test-node",
-                "--log-level",
-                "debug",
-            ])
-            .stderr(log)
-            .spawn()
-            .context("cannot start kletd")?;
+        let daemon = self.command(&[]).stderr(log).spawn().context("cannot start kletd")?;
         self.daemon = Some(daemon);
-        self.until("the daemon answers", |world| {
-            Ok(world.request("GET", "/readyz", b"").is_ok().then_some(()))
-        })
+        Ok(())
+    }
+
+    /// kletd in this world's namespaces, with this world's directories.
+    fn command(&self, further: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--mount", "--target", &self.holder.id().to_string()]);
+        let mut parent = self.cgroup.clone();
+        if self.service {
+            command.args(["sh", "-c", "echo $$ >\"$0\" && exec \"$@\""]);
+            command.arg(self.service_group().join("cgroup.procs"));
+            parent.push_str("/service/kubepods");
+        }
+        command.arg(binary("kletd"));
+        for directory in ["root", "run", "log", "manifests"] {
+            let flag = if directory == "log" { "log-dir" } else { directory };
+            command.arg(format!("--{flag}")).arg(self.path(directory));
+        }
+        command.args(["--cgroup-parent", &parent, "--node-name", NODE]);
+        command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
+        command
     }
 
     /// Kills the daemon as a crash would.
@@ -123,8 +208,12 @@ impl World {
         self.directory.join(name)
     }
 
-    fn load(&self, image: &str) -> anyhow::Result<()> {
-        let archive = workspace().join(format!("target/images/{image}.tar"));
+    /// Loads an image that `make images` made.
+    ///
+    /// # Errors
+    /// There is none of this name, or the daemon refuses it.
+    pub fn load(&self, image: &str) -> anyhow::Result<()> {
+        let archive = images().join(format!("{image}.tar"));
         let bytes =
             fs::read(&archive).with_context(|| format!("{} (make images)", archive.display()))?;
         let answer = self.request("POST", "/klet/v1/images/load", &bytes)?;
@@ -147,7 +236,7 @@ impl World {
     /// As [`Self::request`].
     pub fn request_text(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<String> {
         let mut stream = UnixStream::connect(self.path("run/klet.sock"))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: klet\r\nConnection: close\r\nAccept: application/json\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -205,27 +294,30 @@ impl World {
     /// Waits for a fact. The daemon's log ends up in the error when it never comes.
     ///
     /// # Errors
-    /// The fact does not become true within [`PATIENCE`].
+    /// The fact does not become true within [`patience`].
     pub fn until<T>(
         &self,
         what: &str,
         mut look: impl FnMut(&Self) -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let seen = look(self);
             if let Ok(Some(fact)) = seen {
                 return Ok(fact);
             }
             if Instant::now() > deadline {
-                let log = fs::read_to_string(self.path("kletd.log")).unwrap_or_default();
-                let tail: Vec<&str> = log.lines().rev().take(30).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                bail!("never true: {what} (last look: {:?})\n{}", seen.err(), tail.join("\n"));
+                bail!("never true: {what} (last look: {:?})\n{}", seen.err(), self.log_tail());
             }
             // The pace of looking, not a wait for anything.
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.path("kletd.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     /// Deletes a pod and waits until it is gone.
@@ -252,9 +344,8 @@ impl World {
                 found.push(format!("{directory}/{}", entry.file_name().to_string_lossy()));
             }
         }
-        for controller in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-            let own = controller.path().join(self.cgroup.trim_start_matches('/'));
-            pods_below(&own, &mut found);
+        for tree in own_trees(&self.cgroup) {
+            pods_below(&tree, &mut found);
         }
         let links = self.inside(&["ip", "-o", "link"])?;
         let veths = links.lines().filter(|line| line.contains("klet") && !line.contains("klet0:"));
@@ -330,6 +421,25 @@ impl Drop for World {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// A child that ended and was not waited for is a zombie.
+fn has_ended(pid: u32) -> anyhow::Result<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
+
+/// Whether this machine has control groups version 2 and nothing else.
+#[must_use]
+pub fn cgroup_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Where the groups of a controller begin.
+#[must_use]
+pub fn controller(name: &str) -> PathBuf {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    if cgroup_v2() { root } else { root.join(name) }
 }
 
 fn walk(directory: &Path, visit: &mut dyn FnMut(&Path)) {

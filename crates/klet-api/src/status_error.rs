@@ -139,15 +139,18 @@ pub fn cannot_be_handled(kind: &str, version: &str, why: impl std::fmt::Display)
     ))
 }
 
-/// 400: the body claims a kind that does not exist in that version.
+/// 400: the body claims a kind that does not exist in that version, where `expected` belongs.
 #[must_use]
-pub fn kind_not_registered(kind: &str, version: &str) -> Status {
+pub fn kind_not_registered(expected: &str, kind: &str, version: &str) -> Status {
     let why = format!(
         "no kind {} is registered for version {} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
         go_quote(kind),
         go_quote(version)
     );
-    cannot_be_handled(kind, version, why)
+    bad_request(format!(
+        "{kind} in version {} cannot be handled as a {expected}: {why}",
+        go_quote(version)
+    ))
 }
 
 /// 410: a watch or list asks for a version that is no longer held.

@@ -77,6 +77,8 @@ impl DeleteOptions {
 pub(crate) enum Deletion {
     /// It goes at once.
     Remove,
+    /// It goes at once, and watches see it marked like this first.
+    Finish(Value),
     /// It stays for now, marked like this.
     Mark(Value),
     /// It is being deleted already, no later than asked for.
@@ -140,10 +142,7 @@ pub(crate) fn pod(object: &Value, grace: Option<i64>, now: Timestamp) -> Deletio
         negative if negative < 0 => 1,
         seconds => seconds,
     };
-    if grace == 0 && !has_finalizers(object) {
-        return Deletion::Remove;
-    }
-    Deletion::Mark(marked(object, grace, later(now, grace)))
+    mark_pod(object, grace, later(now, grace))
 }
 
 /// A second deletion may only bring the end nearer, counted from the first one's time.
@@ -156,11 +155,25 @@ fn shorten(object: &Value, deadline: &str, grace: Option<i64>, now: Timestamp) -
     if grace >= before {
         return Deletion::Pending;
     }
-    if grace == 0 && !has_finalizers(object) {
-        return Deletion::Remove;
-    }
     let deadline = deadline.parse().unwrap_or(now);
-    Deletion::Mark(marked(object, grace, later(deadline, grace - before)))
+    mark_pod(object, grace, later(deadline, grace - before))
+}
+
+/// The deletion of a pod that nothing of is left on its node.
+pub(crate) fn ended_pod(object: &Value, now: Timestamp) -> Deletion {
+    let metadata = &object["metadata"];
+    let deadline = metadata["deletionTimestamp"].as_str().and_then(|time| time.parse().ok());
+    let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    mark_pod(object, 0, deadline.map_or(now, |deadline| later(deadline, -grace)))
+}
+
+fn mark_pod(object: &Value, grace: i64, deadline: Timestamp) -> Deletion {
+    let marked = marked(object, grace, deadline);
+    if grace == 0 && !has_finalizers(object) {
+        Deletion::Finish(marked)
+    } else {
+        Deletion::Mark(marked)
+    }
 }
 
 /// `seconds` after `time` (before, if negative); the ends of time are far enough.

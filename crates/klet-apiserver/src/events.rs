@@ -55,7 +55,7 @@ impl Registry {
         Ok(name)
     }
 
-    /// Counts one more occurrence of an event.
+    /// Sets how often an event occurred, the last time now.
     ///
     /// # Errors
     /// [`klet_store::WriteError::NotFound`] when it expired meanwhile, and what else the
@@ -64,11 +64,12 @@ impl Registry {
         &self,
         namespace: &str,
         name: &str,
+        count: i32,
         message: &str,
     ) -> Result<(), RegistryError> {
         let message = message.to_owned();
         let change = move |mut event: Value| {
-            event["count"] = json!(event["count"].as_i64().unwrap_or(1) + 1);
+            event["count"] = json!(count);
             event["lastTimestamp"] = json!(meta::now());
             event["message"] = json!(message);
             Ok::<_, RegistryError>(Some(event))

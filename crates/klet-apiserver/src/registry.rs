@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use jiff::Timestamp;
 use klet_api::k8s_openapi::Resource;
 use klet_api::k8s_openapi::api::core::v1::Namespace;
 use klet_api::{Pod, PodStatus};
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::delete::{self, Deletion};
 use crate::meta;
 
 /// Why a registry operation failed.
@@ -231,15 +233,12 @@ impl Registry {
         let decide = move |view: &View<'_>| {
             let Some(current) = view.current() else { return Ok(Change::Keep) };
             same_uid(&current.value, &uid)?;
-            if !crate::delete::has_finalizers(&current.value) {
-                return Ok(Change::Delete);
-            }
-            let mut value = Value::clone(&current.value);
-            if let Some(metadata) = meta::metadata(&mut value) {
-                metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
-                metadata.entry("deletionTimestamp").or_insert_with(|| json!(meta::now()));
-            }
-            Ok(Change::Put(value))
+            Ok(match delete::ended_pod(&current.value, Timestamp::now()) {
+                Deletion::Mark(value) => Change::Put(value),
+                Deletion::Finish(value) => Change::Finish(value),
+                Deletion::Remove => Change::Delete,
+                Deletion::Pending => Change::Keep,
+            })
         };
         let removed = self.store.transact(&key::<Pod>(Some(namespace), name), decide).await;
         match removed.map_err(RegistryError::from) {

@@ -85,6 +85,7 @@ pub(crate) async fn delete(
             _ if options.is_dry_run() => Change::Keep,
             Deletion::Pending => Change::Keep,
             Deletion::Remove => Change::Delete,
+            Deletion::Finish(value) => Change::Finish(value),
             Deletion::Mark(value) => Change::Put(value),
         })
     };

@@ -22,6 +22,7 @@ use crate::error::ApiError;
 use crate::hooks::Admission;
 use crate::meta;
 use crate::query::Query;
+use crate::resource;
 
 /// What the checks need to know beside the object.
 #[derive(Clone, Copy)]
@@ -219,6 +220,11 @@ fn same_type<K: Kind>(input: Input<'_>) -> Result<(), ApiError> {
     };
     // What is unreadable here is reported, better, by the real decoding.
     let Some(TypeMeta { api_version, kind }) = found else { return Ok(()) };
+    let version = api_version.as_deref().unwrap_or(K::API_VERSION);
+    let named = kind.as_deref().unwrap_or(K::KIND);
+    if !resource::is_registered(version, named) {
+        return Err(status_error::kind_not_registered(K::KIND, named, version).into());
+    }
     for (what, found, expected) in
         [("API version", api_version, K::API_VERSION), ("kind", kind, K::KIND)]
     {

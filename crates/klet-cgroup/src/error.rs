@@ -20,6 +20,12 @@ pub enum CgroupError {
         #[source]
         source: io::Error,
     },
+    /// A v2 group that holds processes cannot hand its controllers down.
+    #[error(
+        "{} holds processes ({}), so groups below it get no controllers: move them to a child of it, or \
+         choose a cgroup parent that does not lead through it", path.display(), listed(pids)
+    )]
+    Occupied { path: PathBuf, pids: Vec<i32> },
     /// The kernel refused a limit that was asked for.
     #[error("write {value:?} to {}", file.display())]
     Limit {
@@ -40,6 +46,15 @@ impl CgroupError {
     pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { operation, path: path.to_owned(), source }
     }
+}
+
+/// The first few, for a message.
+fn listed(pids: &[i32]) -> String {
+    let mut words: Vec<_> = pids.iter().take(5).map(ToString::to_string).collect();
+    if pids.len() > words.len() {
+        words.push("…".to_owned());
+    }
+    words.join(", ")
 }
 
 /// Something optional was not set; the container runs without it.

@@ -65,6 +65,20 @@ impl Cgroups {
         Cgroup { path: path.to_owned(), v2: self.is_v2(), places: Ok(places) }
     }
 
+    /// Makes the group below which all others of the caller will stand. On v2 a caller alone in a
+    /// group on the way moves to that group's child `leaf`: delegation gives a service its own group,
+    /// and a group with processes cannot hand controllers down.
+    ///
+    /// # Errors
+    /// As for [`Cgroup::create`]; `Occupied` when a group on the way holds other processes.
+    pub fn settle(&self, path: &str, leaf: &str) -> Result<(), CgroupError> {
+        let group = self.container(path);
+        if !self.is_v2() {
+            return group.create();
+        }
+        group.own()?.try_for_each(|place| tree::settle_v2(&place.mount, &place.directory, leaf))
+    }
+
     /// The unified hierarchy is used.
     #[must_use]
     pub fn is_v2(&self) -> bool {

@@ -169,6 +169,28 @@ pub(super) fn create_v2(mount: &Path, path: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
+/// As [`create_v2`], for the first time: a group on the way that holds the caller and nobody else is
+/// emptied by moving the caller to its child `leaf`.
+pub(super) fn settle_v2(mount: &Path, path: &Path, leaf: &str) -> Result<(), CgroupError> {
+    let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+    let below = path.strip_prefix(mount).unwrap_or(path);
+    let mut directory = mount.to_owned();
+    for component in below.components() {
+        match hand_down(&directory) {
+            Err(CgroupError::Occupied { pids, .. }) if pids == [own] => {
+                let leaf = directory.join(leaf);
+                make(&leaf)?;
+                file::write_or("move this process to", &leaf.join("cgroup.procs"), "0")?;
+                hand_down(&directory)?;
+            }
+            other => other?,
+        }
+        directory.push(component);
+        make(&directory)?;
+    }
+    Ok(())
+}
+
 /// The v2 controllers handed down.
 const HANDED_DOWN: [&str; 6] = ["cpu", "memory", "pids", "cpuset", "io", "hugetlb"];
 
@@ -182,7 +204,18 @@ fn hand_down(directory: &Path) -> Result<(), CgroupError> {
         .filter(|name| has(&available, name) && !has(&enabled, name))
         .map(|name| format!("+{name}"))
         .collect();
-    if missing.is_empty() { Ok(()) } else { file::write_or("write", &path, &missing.join(" ")) }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    match file::write(&path, &missing.join(" ")) {
+        // No internal processes (Documentation/admin-guide/cgroup-v2): only an empty group hands down.
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            let procs = directory.join("cgroup.procs");
+            let pids = file::read(&procs)?.lines().filter_map(|line| line.parse().ok()).collect();
+            Err(CgroupError::Occupied { path: directory.to_owned(), pids })
+        }
+        result => result.map_err(|source| CgroupError::io("write", &path, source)),
+    }
 }
 
 /// Makes v1 `path`; a cpuset admits no process before it has CPUs and memory nodes, so each new

@@ -73,7 +73,9 @@ pub enum Request {
     /// Reply [`Reply::Status`].
     Status,
     /// Kill everything in the pod, remove its cgroups and records. Reply `Done` when all is gone;
-    /// then the shim exits.
+    /// then the shim exits. `Internal` names the processes that do not end within
+    /// [`REMOVAL_DEADLINE_MS`](crate::limits::REMOVAL_DEADLINE_MS); the shim goes on waiting, may be asked
+    /// again, and exits when they have ended.
     RemoveSandbox,
 }
 
@@ -228,8 +230,10 @@ pub struct ExecConfig {
 /// What happens to an exec session's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecIo {
-    /// Collect up to `limit` bytes of stdout and stderr together, discard the rest; kill the whole process tree
-    /// after `timeout_ms`. The reply is sent when it is over.
+    /// Collect up to `limit` bytes of stdout and stderr together (at most
+    /// [`MAX_CAPTURE_BYTES`](crate::limits::MAX_CAPTURE_BYTES)), discard the rest; kill the whole process tree
+    /// after `timeout_ms`. The reply is sent when the program has ended or was killed; what it left in the
+    /// background of its own will lives on in the container.
     Capture { limit: u32, timeout_ms: Option<u64> },
     /// Hand descriptors to the client; the end is told by [`Event::ExecExited`].
     Stream { stdin: bool, tty: Option<(u16, u16)> },
@@ -281,6 +285,9 @@ pub struct ContainerSnapshot {
     pub state: ContainerState,
     pub labels: BTreeMap<String, String>,
     pub log_path: PathBuf,
+    /// Processes of this container that the kernel killed for memory so far.
+    #[serde(default)]
+    pub oom_kills: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -303,7 +310,8 @@ pub enum Event {
         exec_id: u64,
         code: i32,
     },
-    /// The kernel killed a process of this container for memory; the container may live on.
+    /// The kernel killed a process of this container for memory; the container may live on. How many:
+    /// [`ContainerSnapshot::oom_kills`].
     OomKilled {
         id: String,
     },

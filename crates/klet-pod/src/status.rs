@@ -13,8 +13,10 @@ mod containers;
 mod end;
 mod phase;
 mod qos;
+mod readiness;
 
 pub use qos::qos_class;
+pub use readiness::{take_readiness, with_readiness};
 
 /// Scheme of `containerID`.
 pub const SCHEME: &str = "klet://";
@@ -55,6 +57,12 @@ pub fn status(
     }
     status.conditions = Some(conditions::conditions(pod, seen, &before, &status, now));
     status
+}
+
+/// `spec.activeDeadlineSeconds` have passed and the pod has not ended before.
+#[must_use]
+pub fn is_late(pod: &Pod, now: Time) -> bool {
+    !pods::finished(pod) && pods::deadline(pod).is_some_and(|deadline| deadline <= now)
 }
 
 /// Fills in the container statuses; returns the phase they amount to.

@@ -121,14 +121,10 @@ pub fn image_never_pull(image: &str) -> String {
     format!("Container image {} is not present with pull policy of Never", quoted(image))
 }
 
-/// Message of `InvalidImageName`.
+/// Message of `InvalidImageName`; `error` is what the parser says.
 #[must_use]
-pub fn invalid_image_name(image: &str) -> String {
-    let image = quoted(image);
-    format!(
-        "Failed to apply default image tag {image}: couldn't parse image name {image}: \
-         invalid reference format"
-    )
+pub fn invalid_image_name(image: &str, error: &str) -> String {
+    format!("Failed to apply default image tag {}: {error}", quoted(image))
 }
 
 /// Event `Failed` of any step of a container start.

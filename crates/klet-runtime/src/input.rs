@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use klet_sys::features::Features;
 use oci_spec::runtime::Spec;
 
 use crate::cgroup::Cgroup;
@@ -19,6 +20,8 @@ pub struct ContainerInput<'a> {
     pub rootfs: RootfsInput<'a>,
     /// The pod's sandbox whose namespaces are entered, or `None` for a container alone.
     pub join: Option<JoinSandbox<'a>>,
+    /// What the kernel can do.
+    pub features: Features,
 }
 
 /// The source of a container's root filesystem.

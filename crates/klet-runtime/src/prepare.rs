@@ -3,11 +3,13 @@
 //! Each [`Step`] becomes one [`Op`] of the same number, so that a child's report needs the number only.
 
 mod mount;
+mod overlay;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use klet_sys::exec::Vector;
+use klet_sys::features::Features;
 use klet_sys::in_root::{InRootPath, Symlinks};
 use klet_sys::limits::Limit;
 use klet_sys::mount::Attributes;
@@ -88,7 +90,7 @@ pub(crate) enum Streams {
 /// What the steps are prepared from, besides themselves.
 #[derive(Debug)]
 pub(crate) struct Sources<'a> {
-    pub(crate) rootfs: Option<RootfsInput<'a>>,
+    pub(crate) rootfs: Option<(RootfsInput<'a>, Features)>,
     pub(crate) process: Option<BorrowedFd<'a>>,
     pub(crate) seccomp: Option<&'a LinuxSeccomp>,
     pub(crate) arguments: &'a [String],
@@ -204,7 +206,7 @@ fn namespace(path: &str, sources: &mut Sources<'_>) -> Result<OwnedFd, SysError>
 fn root(sources: &mut Sources<'_>) -> Result<OwnedFd, SysError> {
     match (sources.root.take(), sources.rootfs) {
         (Some(root), _) => Ok(root),
-        (None, Some(rootfs)) => mount::root(rootfs),
+        (None, Some((rootfs, features))) => mount::root(rootfs, features),
         (None, None) => Err(SysError::new("open_tree", libc::ENOENT)),
     }
 }

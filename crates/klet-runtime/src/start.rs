@@ -31,7 +31,7 @@ pub fn start(
     let (tasks, cgroup) = entrance(undo.cgroup())?;
     let process = input.spec.process().as_ref();
     let sources = Sources {
-        rootfs: Some(input.rootfs),
+        rootfs: Some((input.rootfs, input.features)),
         process: input.join.map(|join| join.pidfd),
         seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
         arguments: process.and_then(|process| process.args().as_deref()).unwrap_or_default(),

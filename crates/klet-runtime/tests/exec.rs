@@ -11,6 +11,7 @@ use klet_runtime::{
     ContainerInput, ExecInput, Execed, JoinSandbox, RootfsInput, SandboxInput, StartError, Started,
     StartedSandbox, Stdio, exec, start, start_sandbox,
 };
+use klet_sys::features::Features;
 use klet_sys::pidfd::{self, Exit};
 use serde_json::json;
 
@@ -120,17 +121,28 @@ fn a_command_on_a_terminal() {
     execed.cgroup.remove().unwrap();
 }
 
+/// A whole program that waits for signals, and nothing else: `pause` in a loop, behind the headers of
+/// a static executable (elf(5)). No compiler is needed where the tests run.
+fn pause_program() -> Vec<u8> {
+    const CODE: [u8; 9] = [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
+    const ADDRESS: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let size = HEADERS + CODE.len() as u64;
+    let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    // Executable, x86-64, version 1; where it starts; where the program headers are; no sections.
+    elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    elf.extend([ADDRESS + HEADERS, 64, 0].map(u64::to_le_bytes).concat());
+    // Sizes of this header and of a program header, and that there is one.
+    elf.extend([0, 64 | 56 << 16, 1, 0].map(u32::to_le_bytes).concat());
+    // One segment, loaded to read and execute.
+    elf.extend([1, 5].map(u32::to_le_bytes).concat());
+    elf.extend([0, ADDRESS, ADDRESS, size, size, 0x1000].map(u64::to_le_bytes).concat());
+    elf.extend(CODE);
+    elf
+}
+
 /// A sandbox whose static program waits for signals.
 fn sandbox(world: &World, new_pid: bool) -> StartedSandbox {
-    let source = world.path("pause.c");
-    std::fs::write(&source, "#include <unistd.h>\nint main(void){for(;;)pause();}\n").unwrap();
-    let image = world.path("pause");
-    let mut compiler = std::process::Command::new("gcc");
-    compiler.arg("-static").arg("-o").args([&image, &source]);
-    let guard = alone();
-    let compiling = compiler.spawn();
-    drop(guard);
-    assert!(compiling.unwrap().wait().unwrap().success());
     let sysctls =
         BTreeMap::from([("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())]);
     let input = SandboxInput {
@@ -142,7 +154,7 @@ fn sandbox(world: &World, new_pid: bool) -> StartedSandbox {
         sysctls: &sysctls,
         cgroup: &format!("{}/sandbox", world.cgroup),
         oom_score_adj: 1000,
-        pause: &std::fs::read(image).unwrap(),
+        pause: &pause_program(),
     };
     let _guard = alone();
     start_sandbox(&input, &world.cgroups).unwrap_or_else(|error| panic!("{error}"))
@@ -165,6 +177,7 @@ fn joined(world: &World, sandbox: &StartedSandbox, pid: bool) -> String {
         spec: &spec,
         rootfs: RootfsInput::Directory(&root),
         join: Some(join),
+        features: Features::probe(),
     };
     let guard = alone();
     let started = start(&input, &world.cgroups, Some(io)).unwrap_or_else(|error| panic!("{error}"));

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use common::World;
 use klet_runtime::RootfsInput;
+use klet_sys::features::Features;
 use klet_sys::pidfd::{self, Exit};
 use serde_json::json;
 
@@ -114,21 +115,31 @@ fn a_read_only_root_is_read_only_and_volumes_are_as_asked() {
     assert!(world.path("volume/y").exists() && !world.path("volume/z").exists());
 }
 
+/// With each way of telling overlay its layers, many of them and with long names.
 #[test]
 fn an_overlay_keeps_its_layers_clean() {
-    let world =
-        World::new().shell("cat /etc/passwd; echo new > /etc/passwd; echo top > /made; cat /only");
-    for name in ["upper", "work", "top"] {
-        std::fs::create_dir(world.path(name)).unwrap();
+    for overlay_layers in [Features::probe().overlay_layers, false] {
+        let mut world = World::new()
+            .shell("cat /etc/passwd; echo new > /etc/passwd; echo top > /made; cat /only");
+        world.features = Features { overlay_layers };
+        let deep = world.path(&format!("{0}/{0}, a:b\\c", "x".repeat(200)));
+        let (upper, work) = (deep.join("upper"), deep.join("work"));
+        let mut lower: Vec<_> = (0..100).map(|number| deep.join(number.to_string())).collect();
+        for directory in lower.iter().chain([&upper, &work]) {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        std::fs::write(lower[99].join("only"), "not seen\n").unwrap();
+        std::fs::write(lower[0].join("only"), "in the top layer\n").unwrap();
+        lower.push(world.root());
+        let rootfs = RootfsInput::Overlay { lower: &lower, upper: &upper, work: &work };
+        let ended = world.run_on(rootfs).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(ended.stdout, "root:x:0:0::/root:/bin/sh\nin the top layer\n");
+        assert_eq!(std::fs::read_to_string(upper.join("made")).unwrap(), "top\n");
+        let below = std::fs::read_to_string(world.root().join("etc/passwd")).unwrap();
+        assert!(below.starts_with("root"));
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(&"x".repeat(200)), "{mounts}");
     }
-    std::fs::write(world.path("top/only"), "in the top layer\n").unwrap();
-    let lower = [world.path("top"), world.root()];
-    let (upper, work) = (world.path("upper"), world.path("work"));
-    let rootfs = RootfsInput::Overlay { lower: &lower, upper: &upper, work: &work };
-    let ended = world.run_on(rootfs).unwrap();
-    assert_eq!(ended.stdout, "root:x:0:0::/root:/bin/sh\nin the top layer\n");
-    assert_eq!(std::fs::read_to_string(upper.join("made")).unwrap(), "top\n");
-    assert!(std::fs::read_to_string(world.root().join("etc/passwd")).unwrap().starts_with("root"));
 }
 
 #[test]

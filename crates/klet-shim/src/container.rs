@@ -10,6 +10,7 @@ use klet_cri::{
 };
 use klet_runtime::cgroup::{Cgroup, Cgroups};
 use klet_runtime::{ContainerInput, JoinSandbox, RootfsInput, Stdio};
+use klet_sys::features::Features;
 use klet_sys::pidfd::{self, Exit};
 use oci_spec::runtime::Spec;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,8 +38,42 @@ pub struct Live {
     _stdin: Option<OwnedFd>,
     /// SIGKILL at this moment.
     pub kill_at: Option<Instant>,
+    /// Tells of an out-of-memory; absent without a memory controller.
+    pub oom: Option<OomEvent>,
     /// The process ended like this; its output is being drained until then.
     ended: Option<(ExitRecord, Instant)>,
+}
+
+/// How an out-of-memory is told.
+#[derive(Debug)]
+pub enum OomEvent {
+    /// An eventfd (cgroup v1).
+    Counter(OwnedFd),
+    /// The open `memory.events` (cgroup v2).
+    File(OwnedFd),
+}
+
+impl OomEvent {
+    /// Asks for it. Without it the verdict at the end stands all the same: the counter is read then.
+    fn of(cgroup: &Cgroup, v2: bool) -> Option<Self> {
+        match cgroup.oom_event_fd() {
+            Ok(fd) => fd.map(if v2 { Self::File } else { Self::Counter }),
+            Err(error) => {
+                eprintln!("klet-shim: no notice of out-of-memory: {error}");
+                None
+            }
+        }
+    }
+
+    /// Reads it, so that the next event tells again.
+    fn clear(&self) {
+        let mut bytes = [0; 512];
+        // What was read does not matter.
+        let _ = match self {
+            Self::Counter(fd) => rustix::io::read(fd, &mut bytes),
+            Self::File(fd) => rustix::io::pread(fd, &mut bytes, 0),
+        };
+    }
 }
 
 /// The exit code as shells and Kubernetes count it.
@@ -61,6 +96,7 @@ impl Container {
     pub fn start(
         config: ContainerConfig,
         cgroups: &Cgroups,
+        features: Features,
         pause: Option<BorrowedFd<'_>>,
     ) -> Result<(Self, Option<ShimError>), ShimError> {
         let terminal = config.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
@@ -75,6 +111,7 @@ impl Container {
                 Rootfs::Directory(path) => RootfsInput::Directory(path),
             },
             join: pause.map(|pidfd| join(pidfd, &config.join)),
+            features,
         };
         let started_at_ns = now_ns();
         let result = klet_runtime::start(&input, cgroups, io);
@@ -87,6 +124,7 @@ impl Container {
                 state: ContainerState::Created,
                 labels: config.labels.clone(),
                 log_path: config.log.path.clone(),
+                oom_kills: 0,
             },
             log: Log::open(config.log.clone()),
             live: None,
@@ -105,6 +143,7 @@ impl Container {
         container.snapshot.state = ContainerState::Running { started_at_ns };
         container.live = Some(Live {
             pidfd: started.pidfd,
+            oom: OomEvent::of(&started.cgroup, cgroups.is_v2()),
             cgroup: started.cgroup,
             out: console.transpose().map_err(internal)?.or(out),
             err,
@@ -112,6 +151,8 @@ impl Container {
             kill_at: None,
             ended: None,
         });
+        // A process killed before the event was asked for is counted, too.
+        container.count_oom_kills();
         Ok((container, None))
     }
 
@@ -147,7 +188,8 @@ impl Container {
             ContainerState::Created | ContainerState::Exited(_) => 0,
         };
         // The counter is read before the cgroup can go: the verdict must not depend on an event.
-        let oom_killed = live.cgroup.oom_kills().is_ok_and(|kills| kills > 0);
+        self.snapshot.oom_kills = live.cgroup.oom_kills().unwrap_or(0).max(self.snapshot.oom_kills);
+        let oom_killed = self.snapshot.oom_kills > 0;
         let record = ExitRecord {
             code: code(exit),
             oom_killed,
@@ -168,12 +210,25 @@ impl Container {
         records: &mut Vec<u8>,
     ) -> Option<Source> {
         let live = self.live.as_mut()?;
-        let slot = match channel {
-            Channel::Out => &mut live.out,
-            Channel::Err => &mut live.err,
+        let (slot, other) = match channel {
+            Channel::Out => (&mut live.out, &live.err),
+            Channel::Err => (&mut live.err, &live.out),
         };
-        let open = slot.as_mut()?.pump(&mut self.log, buffer, records);
+        let other_in_line = other.as_ref().is_some_and(Source::in_line);
+        let open = slot.as_mut()?.pump(&mut self.log, other_in_line, buffer, records);
         if open { None } else { slot.take() }
+    }
+
+    /// Looks at the kernel's count of processes killed for memory; true when there are more.
+    pub fn count_oom_kills(&mut self) -> bool {
+        let Some(live) = &self.live else { return false };
+        if let Some(event) = &live.oom {
+            event.clear();
+        }
+        let kills = live.cgroup.oom_kills().unwrap_or(0);
+        let more = kills > self.snapshot.oom_kills;
+        self.snapshot.oom_kills = self.snapshot.oom_kills.max(kills);
+        more
     }
 
     /// Log bytes lost so far.

@@ -1,5 +1,6 @@
 //! Container output into CRI log files, rotated by size.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -11,6 +12,8 @@ use klet_cri::log::{Cutter, Stamp, Stream};
 
 /// Bytes read from a pipe at a time.
 pub const READ: usize = 64 << 10;
+/// A file is not changed within a line, unless the line has made it this many times too large.
+const TOO_LARGE: u64 = 2;
 
 /// One log file and its older siblings.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl Log {
     }
 
     /// Appends whole records; what cannot be written is dropped and counted, because a container
-    /// must never wait for a disk.
+    /// must never wait for a disk. `between_lines`: no stream has begun a line and not ended it.
     pub fn write(&mut self, records: &[u8], between_lines: bool) {
         if self.file.is_none() {
             self.reopen();
@@ -56,7 +59,8 @@ impl Log {
                 self.file = None;
             }
         }
-        if between_lines && self.size >= self.config.max_bytes {
+        let limit = if between_lines { 1 } else { TOO_LARGE };
+        if self.size >= self.config.max_bytes.saturating_mul(limit) {
             self.rotate();
         }
     }
@@ -64,41 +68,44 @@ impl Log {
     /// Renames the full file after the present moment and begins a new one.
     fn rotate(&mut self) {
         let stamp = Stamp::from_unix_ns(now_ns()).file_suffix();
-        let mut old = self.config.path.clone().into_os_string();
-        old.push(format!(".{stamp}"));
-        let mut old = PathBuf::from(old);
-        let mut number = 1;
-        // Two rotations within one second must not overwrite each other.
-        while old.exists() {
-            old = PathBuf::from(format!("{}.{stamp}.{number}", self.config.path.display()));
-            number += 1;
+        let mut old = self.rotated();
+        // Rotations within one second must neither overwrite each other nor lose their order.
+        let same = old.keys().rev().find(|(time, _)| *time == stamp);
+        let number = same.map_or(0, |(_, number)| number + 1);
+        let mut new = self.config.path.clone().into_os_string();
+        new.push(format!(".{stamp}"));
+        if number > 0 {
+            new.push(format!(".{number}"));
         }
-        if fs::rename(&self.config.path, &old).is_ok() {
+        let new = PathBuf::from(new);
+        if fs::rename(&self.config.path, &new).is_ok() {
             self.file = None;
             self.reopen();
-            self.remove_old();
+            old.insert((stamp, number), new);
+        }
+        let keep = usize::try_from(self.config.max_files.max(1) - 1).unwrap_or(0);
+        for path in old.values().take(old.len().saturating_sub(keep)) {
+            let _ = fs::remove_file(path);
         }
     }
 
-    fn remove_old(&self) {
+    /// The older siblings, oldest first: `0.log.20260102-030405`, then `0.log.20260102-030405.1`.
+    fn rotated(&self) -> BTreeMap<(String, u64), PathBuf> {
         let (Some(directory), Some(name)) =
             (self.config.path.parent(), self.config.path.file_name())
         else {
-            return;
+            return BTreeMap::new();
         };
         let prefix = format!("{}.", name.to_string_lossy());
-        let mut old: Vec<PathBuf> = fs::read_dir(directory)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-            .map(|entry| entry.path())
-            .collect();
-        old.sort();
-        let keep = usize::try_from(self.config.max_files.max(1) - 1).unwrap_or(0);
-        for path in old.iter().take(old.len().saturating_sub(keep)) {
-            let _ = fs::remove_file(path);
-        }
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let key = |name: &str| {
+            let suffix = name.strip_prefix(&prefix)?;
+            let (stamp, number) = suffix.split_once('.').unwrap_or((suffix, "0"));
+            Some((stamp.to_owned(), number.parse().unwrap_or(0)))
+        };
+        let keyed =
+            |entry: fs::DirEntry| Some((key(&entry.file_name().to_string_lossy())?, entry.path()));
+        entries.filter_map(keyed).collect()
     }
 }
 
@@ -118,22 +125,36 @@ impl Source {
 
     /// Moves one buffer of what is there to the log; false at the end. Never more at a time: a
     /// container that writes faster than the disk must not keep the loop from its other work.
-    pub fn pump(&mut self, log: &mut Log, buffer: &mut [u8], records: &mut Vec<u8>) -> bool {
+    /// `other_in_line`: the container's other stream has a line begun.
+    pub fn pump(
+        &mut self,
+        log: &mut Log,
+        other_in_line: bool,
+        buffer: &mut [u8],
+        records: &mut Vec<u8>,
+    ) -> bool {
         records.clear();
         let now = Stamp::from_unix_ns(now_ns());
         match read(&self.fd, buffer) {
             Read::Some(count) => {
                 self.cutter.cut(&now, &buffer[..count], records);
-                log.write(records, !self.cutter.in_partial());
+                log.write(records, !self.in_line() && !other_in_line);
                 true
             }
             Read::Later => true,
             Read::End => {
                 self.cutter.finish(&now, records);
-                log.write(records, true);
+                log.write(records, !other_in_line);
                 false
             }
         }
+    }
+}
+
+impl Source {
+    /// A line has begun and not ended.
+    pub const fn in_line(&self) -> bool {
+        self.cutter.in_partial()
     }
 }
 
@@ -178,9 +199,9 @@ mod tests {
         let mut log = log(dir.path(), 1 << 20, 5);
         rustix::io::write(&writer, b"one\ntwo").unwrap();
         let (mut buffer, mut records) = (vec![0; 64], Vec::new());
-        assert!(source.pump(&mut log, &mut buffer, &mut records));
+        assert!(source.pump(&mut log, false, &mut buffer, &mut records));
         drop(writer);
-        assert!(!source.pump(&mut log, &mut buffer, &mut records));
+        assert!(!source.pump(&mut log, false, &mut buffer, &mut records));
         let text = fs::read_to_string(dir.path().join("0.log")).unwrap();
         let payloads: Vec<_> = text.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
         assert_eq!(payloads, ["stdout F one", "stdout P two", "stdout F "]);
@@ -194,6 +215,47 @@ mod tests {
             log.write(b"0123456789\n", true);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn however_fast_files_are_rotated_the_newest_are_kept_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = log(dir.path(), 1, 4);
+        for number in 0..25 {
+            log.write(format!("{number}\n").as_bytes(), true);
+        }
+        let kept = log.rotated().into_values().map(|path| fs::read_to_string(path).unwrap());
+        assert_eq!(kept.collect::<Vec<_>>(), ["22\n", "23\n", "24\n"]);
+    }
+
+    #[test]
+    fn a_line_is_split_by_a_rotation_only_if_it_alone_fills_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = log(dir.path(), 10, 3);
+        log.write(b"0123456789", false);
+        assert_eq!(log.rotated().len(), 0);
+        log.write(b"0123456789", false);
+        assert_eq!(log.rotated().len(), 1);
+    }
+
+    #[test]
+    fn the_other_streams_line_is_not_split() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, prompt) = klet_sys::fd::pipe().unwrap();
+        let (err, flood) = klet_sys::fd::pipe().unwrap();
+        let mut out = Source::new(out, Stream::Stdout).unwrap();
+        let mut err = Source::new(err, Stream::Stderr).unwrap();
+        let mut log = log(dir.path(), 50, 9);
+        let (mut buffer, mut records) = (vec![0; 64], Vec::new());
+        rustix::io::write(&prompt, b"half").unwrap();
+        out.pump(&mut log, err.in_line(), &mut buffer, &mut records);
+        assert!(out.in_line());
+        rustix::io::write(&flood, b"a line\n").unwrap();
+        err.pump(&mut log, out.in_line(), &mut buffer, &mut records);
+        assert_eq!(log.rotated().len(), 0, "stdout's line is not over");
+        rustix::io::write(&prompt, b" whole\n").unwrap();
+        out.pump(&mut log, err.in_line(), &mut buffer, &mut records);
+        assert_eq!(log.rotated().len(), 1);
     }
 
     #[test]

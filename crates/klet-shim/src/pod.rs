@@ -1,5 +1,6 @@
 //! The pod: everything the shim holds, and the loop that keeps it going.
 
+mod removal;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use klet_cri::limits::MAX_CONNECTIONS;
 use klet_cri::paths::PodRunDir;
-use klet_cri::{Event, FromShim, Reply, SandboxConfig, ShimError};
+use klet_cri::{Event, FromShim, Reply, SandboxConfig, ShimError, ShimErrorKind};
 use klet_runtime::cgroup::{Cgroup, Cgroups, EnterFiles};
+use klet_sys::features::Features;
 use klet_sys::pidfd;
 use nix::sys::signal::Signal;
 
@@ -23,6 +25,7 @@ use crate::output::READ;
 use crate::poll::{Channel, Poll, Token};
 use crate::record;
 use crate::session::{End, Session};
+use removal::Removal;
 
 /// A shim that nobody gives a sandbox within this time ends: nothing leaks.
 const UNUSED: Duration = Duration::from_secs(60);
@@ -38,10 +41,15 @@ struct Pause {
     network: Vec<OwnedFd>,
 }
 
+fn error(kind: ShimErrorKind, message: impl Into<String>) -> ShimError {
+    ShimError { kind, message: message.into() }
+}
+
 /// All state of the shim.
 struct Pod {
     run: PodRunDir,
     cgroups: Cgroups,
+    features: Features,
     poll: Poll,
     listener: UnixListener,
     signals: OwnedFd,
@@ -49,6 +57,9 @@ struct Pod {
     pause: Option<Pause>,
     containers: BTreeMap<u32, Container>,
     sessions: BTreeMap<u32, Session>,
+    /// Groups of ended sessions that left programs in the background.
+    lingering: Vec<Cgroup>,
+    removal: Option<Removal>,
     clients: BTreeMap<u32, Client>,
     next_key: u32,
     next_exec: u64,
@@ -79,6 +90,7 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
     let mut pod = Pod {
         run,
         cgroups,
+        features: Features::probe(),
         poll,
         listener,
         signals,
@@ -86,6 +98,8 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         pause: None,
         containers: BTreeMap::new(),
         sessions: BTreeMap::new(),
+        lingering: Vec::new(),
+        removal: None,
         clients: BTreeMap::new(),
         next_key: 0,
         next_exec: 1,
@@ -145,7 +159,8 @@ impl Pod {
         let unused = self.sandbox.is_none().then(|| self.born + UNUSED);
         let containers = self.containers.values().filter_map(Container::due);
         let sessions = self.sessions.values().filter_map(|session| session.due);
-        containers.chain(sessions).chain(unused).min()
+        let removal = self.removal.iter().filter_map(Removal::due);
+        containers.chain(sessions).chain(unused).chain(removal).min()
     }
 
     fn handle(&mut self, token: Token) {
@@ -163,6 +178,7 @@ impl Pod {
                 }
             }
             Token::ContainerOutput(key, channel) => self.pump(key, channel),
+            Token::ContainerOom(key) => self.out_of_memory(key),
             Token::SessionExit(key) => {
                 if let Some(session) = self.sessions.get_mut(&key) {
                     self.poll.remove(&session.pidfd);
@@ -188,6 +204,15 @@ impl Pod {
         let (after, id) = (container.dropped(), container.snapshot.id.clone());
         if before == 0 && after > 0 {
             self.announce(&Event::LogDropped { id, bytes: after });
+        }
+    }
+
+    /// The kernel tells of an out-of-memory somewhere above, too: the counter says whether it was here.
+    fn out_of_memory(&mut self, key: u32) {
+        let Some(container) = self.containers.get_mut(&key) else { return };
+        if container.count_oom_kills() {
+            let id = container.snapshot.id.clone();
+            self.announce(&Event::OomKilled { id });
         }
     }
 
@@ -277,6 +302,7 @@ impl Pod {
         for key in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.settle_session(key, now);
         }
+        self.settle_removal(now);
     }
 
     fn settle_container(&mut self, key: u32, now: Instant) {
@@ -303,18 +329,23 @@ impl Pod {
     fn settle_session(&mut self, key: u32, now: Instant) {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if !session.has_ended() && session.due.is_some_and(|due| now >= due) {
-            session.timed_out();
+            session.overdue(now);
         }
-        let Some(end) = session.end(now) else { return };
-        let Some(session) = self.sessions.remove(&key) else { return };
-        for (_, fd) in session.sources() {
-            self.poll.remove(fd);
-        }
+        let end = session.end(&mut self.buffer);
         let exec_id = session.number;
-        session.bury();
+        if session.has_ended()
+            && let Some(session) = self.sessions.remove(&key)
+        {
+            for (_, fd) in session.sources() {
+                self.poll.remove(fd);
+            }
+            self.lingering.extend(session.bury());
+            self.lingering.retain(|cgroup| !crate::session::remove_if_empty(cgroup));
+        }
         match end {
-            End::Code(code) => self.announce(&Event::ExecExited { exec_id, code }),
-            End::Outcome { waiting: (client, id), outcome } => {
+            None => {}
+            Some(End::Code(code)) => self.announce(&Event::ExecExited { exec_id, code }),
+            Some(End::Outcome { waiting: (client, id), outcome }) => {
                 self.reply(client, id, Ok(Reply::ExecDone(outcome)), Vec::new());
             }
         }

@@ -20,6 +20,7 @@ pub enum Token {
     Client(u32),
     ContainerExit(u32),
     ContainerOutput(u32, Channel),
+    ContainerOom(u32),
     SessionExit(u32),
     SessionOutput(u32, Channel),
 }
@@ -44,6 +45,7 @@ impl Token {
             Self::SessionExit(number) => (7, number),
             Self::SessionOutput(number, Channel::Out) => (8, number),
             Self::SessionOutput(number, Channel::Err) => (9, number),
+            Self::ContainerOom(number) => (10, number),
         };
         kind << 32 | u64::from(number)
     }
@@ -61,6 +63,7 @@ impl Token {
             7 => Self::SessionExit(number),
             8 => Self::SessionOutput(number, Channel::Out),
             9 => Self::SessionOutput(number, Channel::Err),
+            10 => Self::ContainerOom(number),
             _ => return None,
         })
     }
@@ -78,6 +81,11 @@ impl Poll {
     /// Wakes with `token` when `fd` can be read or is at its end.
     pub fn add(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(epoll::add(&self.0, fd, EventData::new_u64(token.pack()), EventFlags::IN)?)
+    }
+
+    /// Wakes with `token` when a file of a cgroup, which can always be read, changes.
+    pub fn add_changes(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+        Ok(epoll::add(&self.0, fd, EventData::new_u64(token.pack()), EventFlags::PRI)?)
     }
 
     /// Chooses whether room for writing wakes, too.
@@ -121,6 +129,7 @@ mod tests {
             Token::ContainerExit(u32::MAX),
             Token::ContainerOutput(1, Channel::Err),
             Token::SessionExit(2),
+            Token::ContainerOom(4),
             Token::SessionOutput(3, Channel::Out),
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));

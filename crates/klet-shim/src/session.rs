@@ -3,21 +3,20 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use klet_cri::limits::{DRAIN_DEADLINE_MS, MAX_CAPTURE_BYTES, MAX_FRAME_BYTES};
 use klet_cri::{ExecConfig, ExecIo, ExecOutcome, ShimError, ShimErrorKind};
 use klet_runtime::cgroup::Cgroup;
 use klet_runtime::{ExecInput, Stdio};
 use klet_sys::pidfd;
 
 use crate::container::{Container, code};
-use crate::output::{Read, read};
+use crate::output::{READ, Read, read};
 use crate::poll::Channel;
 
-/// What one captured exec may bring back: in JSON a byte takes up to four, and stderr is sent twice.
-const CAPTURE: usize = {
-    let fits = (MAX_FRAME_BYTES - 4096) / 8;
-    if fits < MAX_CAPTURE_BYTES { fits } else { MAX_CAPTURE_BYTES }
-};
+/// How long whoever waits for a captured exec goes on waiting after it was killed. A process in an
+/// uninterruptible wait of the kernel ends later, or never.
+const KILLED: Duration = Duration::from_secs(2);
+/// Reads of a pipe after its program has ended; a pipe holds no more (`/proc/sys/fs/pipe-max-size`).
+const LAST_READS: usize = (1 << 20) / READ;
 
 /// A program running beside a container's own.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub struct Session {
     /// A duplicate of the terminal's master, for its window size.
     terminal: Option<OwnedFd>,
     ended: Option<i32>,
-    /// Kill it (while it runs) or stop draining (when it ended) at this moment.
+    /// Kill it, or answer although it does not end, at this moment.
     pub due: Option<Instant>,
 }
 
@@ -38,6 +37,8 @@ pub struct Session {
 enum Kind {
     Capture(Box<Capture>),
     Stream,
+    /// A captured one that was answered for and has yet to end.
+    Abandoned,
 }
 
 #[derive(Debug)]
@@ -48,6 +49,8 @@ struct Capture {
     out: Option<OwnedFd>,
     err: Option<OwnedFd>,
     outcome: ExecOutcome,
+    /// Killed for long enough: it is not waited for any more.
+    given_up: bool,
 }
 
 /// How a session's end is told.
@@ -122,10 +125,11 @@ impl Session {
             let flags = rustix::fs::fcntl_getfl(end).map_err(failed)?;
             rustix::fs::fcntl_setfl(end, flags | rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
         }
-        let limit = usize::try_from(limit).unwrap_or(CAPTURE).min(CAPTURE);
+        let limit = limit as usize;
         let outcome =
             ExecOutcome { code: 0, timed_out: false, output: Vec::new(), stderr: Vec::new() };
-        self.kind = Kind::Capture(Box::new(Capture { waiting, limit, out, err, outcome }));
+        self.kind =
+            Kind::Capture(Box::new(Capture { waiting, limit, out, err, outcome, given_up: false }));
         self.due = timeout_ms.map(|timeout| Instant::now() + Duration::from_millis(timeout));
         Ok(())
     }
@@ -137,49 +141,37 @@ impl Session {
         out.chain(capture.err.iter().map(|fd| (Channel::Err, fd))).collect()
     }
 
-    /// Collects output up to the limit and throws the rest away; gives a pipe at its end back.
+    /// Collects one buffer of output; gives a pipe at its end back. Never more at a time: an endless
+    /// writer must not keep the loop from its other work.
     pub fn collect(&mut self, channel: Channel, buffer: &mut [u8]) -> Option<OwnedFd> {
         let Kind::Capture(capture) = &mut self.kind else { return None };
-        let slot = match channel {
-            Channel::Out => &mut capture.out,
-            Channel::Err => &mut capture.err,
-        };
-        // One buffer at a time: an endless writer must not keep the loop from its other work.
-        match read(slot.as_ref()?, buffer) {
-            Read::Later => None,
-            Read::End => slot.take(),
-            Read::Some(count) => {
-                let outcome = &mut capture.outcome;
-                append(&mut outcome.output, &buffer[..count], capture.limit);
-                if channel == Channel::Err {
-                    append(&mut outcome.stderr, &buffer[..count], capture.limit);
-                }
-                None
-            }
+        match capture.read(channel, buffer) {
+            Some(Read::End) => capture.slot(channel).take(),
+            _ => None,
         }
     }
 
-    /// The program ended: what it started and left is killed, its pipes are drained.
+    /// The program ended. What it left in the background is the container's from now on.
     pub fn process_ended(&mut self) {
-        if self.ended.is_some() {
-            return;
-        }
-        if let Ok(Some(exit)) = pidfd::try_wait(self.pidfd.as_fd(), false) {
+        if self.ended.is_none()
+            && let Ok(Some(exit)) = pidfd::try_wait(self.pidfd.as_fd(), false)
+        {
             self.ended = Some(code(exit));
-            if matches!(self.kind, Kind::Capture(_)) {
-                let _ = self.cgroup.kill();
-            }
-            self.due = Some(Instant::now() + Duration::from_millis(DRAIN_DEADLINE_MS));
         }
     }
 
-    /// The time is up: kill everything it started.
-    pub fn timed_out(&mut self) {
-        if let Kind::Capture(capture) = &mut self.kind {
-            capture.outcome.timed_out = true;
-        }
+    /// The time is up: first everything it started is killed, then it is waited for no longer.
+    pub fn overdue(&mut self, now: Instant) {
         self.due = None;
-        self.kill();
+        if let Kind::Capture(capture) = &mut self.kind {
+            if capture.outcome.timed_out {
+                capture.given_up = true;
+            } else {
+                capture.outcome.timed_out = true;
+                self.due = Some(now + KILLED);
+                self.kill();
+            }
+        }
     }
 
     pub fn kill(&self) {
@@ -191,28 +183,28 @@ impl Session {
         self.ended.is_some()
     }
 
-    /// The end, if it has come: the program ended and its output is complete or overdue.
-    pub fn end(&mut self, now: Instant) -> Option<End> {
-        let code = self.ended?;
-        let overdue = self.due.is_none_or(|due| now >= due);
-        match &mut self.kind {
+    /// What is to be told, once: the program ended, or it was killed and does not end. All that it
+    /// wrote itself is in its pipes by then; who else holds them is not waited for.
+    pub fn end(&mut self, buffer: &mut [u8]) -> Option<End> {
+        let killed = matches!(&self.kind, Kind::Capture(capture) if capture.given_up);
+        let code = self.ended.or(killed.then_some(128 + libc::SIGKILL))?;
+        match std::mem::replace(&mut self.kind, Kind::Abandoned) {
+            Kind::Abandoned => None,
             Kind::Stream => Some(End::Code(code)),
-            Kind::Capture(capture) => {
-                if !overdue && (capture.out.is_some() || capture.err.is_some()) {
-                    return None;
+            Kind::Capture(mut capture) => {
+                for channel in [Channel::Out, Channel::Err] {
+                    let mut last = (0..LAST_READS).map_while(|_| capture.read(channel, buffer));
+                    while matches!(last.next(), Some(Read::Some(_))) {}
                 }
-                let mut outcome = capture.outcome.clone();
-                outcome.code = code;
-                Some(End::Outcome { waiting: capture.waiting, outcome })
+                capture.outcome.code = code;
+                Some(End::Outcome { waiting: capture.waiting, outcome: capture.outcome })
             }
         }
     }
 
-    /// Its cgroup is of no more use; programs left in the background by a streamed session stay.
-    pub fn bury(self) {
-        if self.cgroup.processes().is_ok_and(|processes| processes.is_empty()) {
-            let _ = self.cgroup.remove();
-        }
+    /// Removes its cgroup, or hands it back while programs in the background are in it.
+    pub fn bury(self) -> Option<Cgroup> {
+        if remove_if_empty(&self.cgroup) { None } else { Some(self.cgroup) }
     }
 
     pub fn resize(&self, columns: u16, rows: u16) -> Result<(), ShimError> {
@@ -222,6 +214,33 @@ impl Session {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// Removes a cgroup that has no processes; false while it has.
+pub fn remove_if_empty(cgroup: &Cgroup) -> bool {
+    let empty = cgroup.processes().is_ok_and(|processes| processes.is_empty());
+    empty && cgroup.remove().is_ok()
+}
+
+impl Capture {
+    fn slot(&mut self, channel: Channel) -> &mut Option<OwnedFd> {
+        match channel {
+            Channel::Out => &mut self.out,
+            Channel::Err => &mut self.err,
+        }
+    }
+
+    /// One read: kept up to the limit, thrown away beyond. `None` without a pipe.
+    fn read(&mut self, channel: Channel, buffer: &mut [u8]) -> Option<Read> {
+        let read = read(self.slot(channel).as_ref()?, buffer);
+        if let Read::Some(count) = read {
+            append(&mut self.outcome.output, &buffer[..count], self.limit);
+            if channel == Channel::Err {
+                append(&mut self.outcome.stderr, &buffer[..count], self.limit);
+            }
+        }
+        Some(read)
     }
 }
 

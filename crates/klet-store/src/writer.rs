@@ -24,6 +24,8 @@ pub enum Change {
     Put(Value),
     /// Remove it.
     Delete,
+    /// Replace it and remove it in one step: watches see first how it ended, then that it is gone.
+    Finish(Value),
 }
 
 /// What a decision sees: the store with every earlier write, also those still on
@@ -174,10 +176,19 @@ impl Draft {
     ) -> Result<Object, WriteError> {
         match (change, current) {
             (Change::Keep, Some(current)) => Ok(current),
-            (Change::Keep | Change::Delete, None) => Err(WriteError::NotFound),
+            (Change::Keep | Change::Delete | Change::Finish(_), None) => Err(WriteError::NotFound),
             (Change::Delete, Some(current)) => {
                 let value = Value::clone(&current.value);
                 self.record(EventKind::Deleted, key, value, Some(current.value))
+            }
+            (Change::Finish(mut value), Some(current)) => {
+                stamp(&mut value, current.version)?;
+                let mut last = current.value;
+                if value != *last {
+                    let put = self.record(EventKind::Modified, key.clone(), value, Some(last))?;
+                    last = put.value;
+                }
+                self.record(EventKind::Deleted, key, Value::clone(&last), Some(last))
             }
             (Change::Put(mut value), Some(current)) => {
                 stamp(&mut value, current.version)?;

@@ -207,3 +207,18 @@ async fn a_decision_sees_whether_a_namespace_is_empty() {
     removed.unwrap();
     closed.unwrap();
 }
+
+#[tokio::test]
+async fn a_finish_is_seen_as_a_change_and_a_removal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("db"));
+    let created = store.create(&key("a"), json!({ "n": 1 })).await.unwrap();
+    let mut watch = store.watch("", "pods", None, created.version).unwrap();
+    let end = |_: &View<'_>| Ok::<_, &str>(Change::Finish(json!({ "n": 2 })));
+    store.transact(&key("a"), end).await.unwrap();
+    assert!(store.get(&key("a")).is_none());
+    for kind in [klet_store::EventKind::Modified, klet_store::EventKind::Deleted] {
+        let event = watch.next().await.unwrap();
+        assert_eq!((event.kind, &event.object.value["n"]), (kind, &json!(2)));
+    }
+}

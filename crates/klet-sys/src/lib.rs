@@ -12,6 +12,7 @@ pub mod clone;
 mod error;
 pub mod exec;
 pub mod fd;
+pub mod features;
 pub mod in_root;
 pub mod keyring;
 pub mod limits;

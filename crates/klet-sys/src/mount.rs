@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags,
 };
 
@@ -71,6 +71,18 @@ impl FileSystem {
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
         rustix::mount::fsmount(self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes).named("fsmount")
     }
+}
+
+/// A file system made with mount(2) and its options in one text of less than a page, detached. It lies
+/// at `place`, a directory of our own, for a moment.
+///
+/// # Errors
+/// Those of the file system, mount(2) and open_tree(2).
+pub fn mount_detached(kind: &CStr, place: &CStr, options: &CStr) -> Result<OwnedFd, SysError> {
+    rustix::mount::mount(kind, place, kind, MountFlags::empty(), options).named("mount")?;
+    let tree = clone_tree(place, false);
+    detach(place)?;
+    tree
 }
 
 /// A detached copy of the mount at `path`, a path of our own.

@@ -32,7 +32,7 @@ pub struct Flags {
     /// Static pods [default: /etc/klet/manifests]
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// Where the API socket is [default: <run>/klet.sock]
+    /// Where the API socket is [default: klet.sock in --run]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// The cgroup below which pods live [default: /kubepods]

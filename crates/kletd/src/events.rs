@@ -2,9 +2,11 @@
 //!
 //! Telling must never slow a pod down: events go through a bounded queue to one writer task.
 
-use std::collections::HashMap;
+mod correlate;
+
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use klet_api::Pod;
 use klet_api::k8s_openapi::api::core::v1::{Event, ObjectReference};
@@ -12,12 +14,16 @@ use klet_apiserver::{EventRecord, Registry};
 use klet_pod::ContainerKind;
 use tokio::sync::mpsc;
 
+use correlate::{Correlator, Key, Verdict};
+
 /// Events waiting to be written; more are dropped (and counted in the log).
 const QUEUE: usize = 4096;
-/// Aggregation keys remembered.
-const REMEMBERED: usize = 4096;
 /// How long events are kept (API server `--event-ttl`).
 const TTL: SignedDuration = SignedDuration::from_hours(1);
+/// Events kept at most; the oldest go first.
+const MOST: usize = 4096;
+/// New events after which their number is looked at.
+const LOOK: u32 = 256;
 
 /// Kubernetes' two kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,50 +113,105 @@ impl Recorder {
     }
 }
 
-/// What makes two events the same one, repeated.
-type Key = (Option<String>, Option<String>, String, String, String);
-
 async fn write(registry: Registry, mut incoming: mpsc::Receiver<EventRecord>) {
-    let mut known: HashMap<Key, String> = HashMap::new();
+    let mut correlator = Correlator::default();
+    let mut new = 0;
     while let Some(record) = incoming.recv().await {
-        let key = (
-            record.object.uid.clone(),
-            record.object.field_path.clone(),
-            record.kind.clone(),
-            record.reason.clone(),
-            record.message.clone(),
-        );
-        let namespace = record.object.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        if let Some(name) = known.get(&key)
-            && registry.repeat_event(&namespace, name, &record.message).await.is_ok()
-        {
-            continue;
-        }
-        if known.len() >= REMEMBERED {
-            known.clear();
-            expire(&registry).await;
-        }
-        match registry.create_event(&record).await {
-            Ok(name) => {
-                known.insert(key, name);
+        let (record, key) = match correlator.consider(record, Timestamp::now()) {
+            Verdict::Dropped => continue,
+            Verdict::New(record, key) => (record, key),
+            Verdict::Again { record, key, name, count } => {
+                let namespace = klet_apiserver::events::namespace(&record.object);
+                match registry.repeat_event(namespace, &name, count, &record.message).await {
+                    Ok(()) => continue,
+                    // It expired: told again, it is new.
+                    Err(_) => (record, key),
+                }
             }
-            Err(error) => tracing::warn!(%error, reason = record.reason, "event not written"),
+        };
+        if create(&registry, &mut correlator, &record, key).await {
+            new += 1;
+        }
+        if new >= LOOK {
+            new = 0;
+            expire(&registry).await;
         }
     }
 }
 
-/// Removes events that are older than an hour.
-pub async fn expire(registry: &Registry) {
-    let oldest = Timestamp::now() - TTL;
-    let (events, _) = registry.list::<Event>(None);
-    for event in events {
-        let last = event.last_timestamp.as_ref().map(|time| time.0);
-        let meta = event.metadata;
-        if let (Some(last), Some(name)) = (last, meta.name)
-            && last < oldest
-            && let Err(error) = registry.remove::<Event>(meta.namespace.as_deref(), &name).await
-        {
-            tracing::warn!(%error, name, "old event not removed");
+async fn create(
+    registry: &Registry,
+    correlator: &mut Correlator,
+    record: &EventRecord,
+    key: Key,
+) -> bool {
+    match registry.create_event(record).await {
+        Ok(name) => {
+            correlator.written(key, name);
+            true
         }
+        Err(error) => {
+            tracing::warn!(%error, reason = record.reason, "event not written");
+            false
+        }
+    }
+}
+
+/// Removes events that are older than an hour, and the oldest of too many.
+pub async fn expire(registry: &Registry) {
+    let (events, _) = registry.list::<Event>(None);
+    let gone = outdated(events, Timestamp::now());
+    let removals = gone.iter().map(|(namespace, name)| async move {
+        let removed = registry.remove::<Event>(namespace.as_deref(), name).await;
+        removed.inspect_err(|error| tracing::warn!(%error, name, "old event not removed"))
+    });
+    // At once, so that they share their writes to the disk.
+    join_all(removals).await;
+}
+
+/// Namespace and name of the events that must go.
+fn outdated(events: Vec<Event>, now: Timestamp) -> Vec<(Option<String>, String)> {
+    let mut events: Vec<_> = events
+        .into_iter()
+        .filter_map(|event| {
+            let time = event.last_timestamp.map(|time| time.0);
+            let time = time.or(event.event_time.map(|time| time.0));
+            let time = time.or(event.metadata.creation_timestamp.map(|time| time.0));
+            Some((time?, event.metadata.namespace, event.metadata.name?))
+        })
+        .collect();
+    events.sort_unstable();
+    let surplus = events.len().saturating_sub(MOST);
+    let old =
+        |(index, (time, ..)): &(usize, (Timestamp, _, _))| *index < surplus || *time < now - TTL;
+    let gone = events.into_iter().enumerate().filter(old);
+    gone.map(|(_, (_, namespace, name))| (namespace, name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn event(name: usize, time: Timestamp) -> Event {
+        let mut event = Event { last_timestamp: Some(Time(time)), ..Event::default() };
+        event.metadata.name = Some(name.to_string());
+        event
+    }
+
+    #[test]
+    fn old_events_go_and_so_do_the_oldest_of_too_many() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let old = now - TTL - SignedDuration::from_secs(1);
+        let names = |events| -> Vec<_> {
+            outdated(events, now).into_iter().map(|(_, name)| name).collect()
+        };
+        assert_eq!(names(vec![event(1, now), event(2, old), event(3, now - TTL)]), ["2"]);
+        let many = (0..MOST + 2)
+            .map(|number| event(number, now - SignedDuration::from_millis(number as i64)));
+        let mut gone = names(many.collect());
+        gone.sort_unstable();
+        assert_eq!(gone, [MOST.to_string(), (MOST + 1).to_string()]);
     }
 }

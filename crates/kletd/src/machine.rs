@@ -25,9 +25,11 @@ pub fn look() -> Machine {
 
 /// Node allocatable: everything there is.
 #[must_use]
-pub fn allocatable(machine: &Machine) -> BTreeMap<String, String> {
+pub fn allocatable(machine: &Machine, root: &Path) -> BTreeMap<String, String> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let disk = rustix::fs::statvfs(root).map_or(0, |disk| disk.f_blocks * disk.f_frsize);
     [
+        ("ephemeral-storage".to_owned(), disk.to_string()),
         ("cpu".to_owned(), cpus.to_string()),
         ("memory".to_owned(), machine.memory_bytes.to_string()),
         ("pods".to_owned(), "110".to_owned()),

@@ -78,6 +78,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("kletd must run as root: it makes namespaces, mounts and cgroups");
     }
+    if let Some(lacking) = klet_sys::features::lacking() {
+        bail!(
+            "the kernel, or a filter of system calls around kletd, lacks {}(2), which Linux has since \
+             {}: kletd needs Linux 5.12 or later",
+            lacking.call,
+            lacking.since
+        );
+    }
     for directory in [&config.root, &config.run] {
         make_private(directory)?;
     }
@@ -130,6 +138,9 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
     let cgroups = Cgroups::detect().context("cannot find the control groups")?;
+    cgroups
+        .settle(&config.cgroup_parent, "kletd")
+        .with_context(|| format!("cannot make the cgroup parent {}", config.cgroup_parent))?;
     let pod_cidr = config
         .pod_cidr
         .parse()
@@ -150,7 +161,7 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
         events: events::Recorder::start(registry.clone(), &config.node_name),
         timelines: timeline::Timelines::default(),
         facts: NodeFacts { name: config.node_name.clone(), host_ips: machine::host_ips(gateway) },
-        allocatable: machine::allocatable(&machine),
+        allocatable: machine::allocatable(&machine, &config.root),
         adopting: !pod::orphans::names(&config.run.join("pods")).is_empty(),
         started: Instant::now(),
         machine,

@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(decide(&wanted(one, &[]), one), [], "nothing changed");
         assert_eq!(decide(&wanted(&[], &[]), one), [Step::End(id("a"))], "removed file");
         assert_eq!(
-            decide(&wanted(&[new.clone()], &[]), one),
+            decide(&wanted(std::slice::from_ref(&new), &[]), one),
             [Step::End(id("a"))],
             "old ends first"
         );

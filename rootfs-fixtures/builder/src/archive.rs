@@ -16,6 +16,8 @@ pub(crate) struct Image<'a> {
     pub(crate) cmd: &'a [&'a str],
     pub(crate) stop_signal: Option<&'a str>,
     pub(crate) ports: &'a [&'a str],
+    /// `UID`, `NAME` or `UID:GID`; empty for root.
+    pub(crate) user: &'a str,
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -61,6 +63,9 @@ impl Image<'_> {
         let mut inner = json!({ "Env": self.env, "Cmd": self.cmd });
         if !self.entrypoint.is_empty() {
             inner["Entrypoint"] = json!(self.entrypoint);
+        }
+        if !self.user.is_empty() {
+            inner["User"] = json!(self.user);
         }
         if let Some(signal) = self.stop_signal {
             inner["StopSignal"] = json!(signal);

@@ -19,7 +19,8 @@ fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(&directory)?;
     busybox(&directory)?;
     nginx(&directory)?;
-    fixture(&directory)
+    fixture(&directory)?;
+    stand_ins(&directory)
 }
 
 /// An image that stands already is not built again.
@@ -39,6 +40,7 @@ fn busybox(directory: &Path) -> anyhow::Result<()> {
             cmd: &["sh"],
             stop_signal: None,
             ports: &[],
+            user: "",
         }
         .write(&root, &path)?;
     }
@@ -59,6 +61,7 @@ fn nginx(directory: &Path) -> anyhow::Result<()> {
             cmd: &["nginx", "-g", "daemon off;"],
             stop_signal: Some("SIGQUIT"),
             ports: &["80/tcp"],
+            user: "",
         }
         .write(&root, &path)?;
     }
@@ -76,6 +79,39 @@ fn fixture(directory: &Path) -> anyhow::Result<()> {
         cmd: &["serve", "--http", "8080"],
         stop_signal: None,
         ports: &["8080/tcp"],
+        user: "",
     }
     .write(&root, &directory.join("fixture.tar"))
+}
+
+/// What the oracle's cases run beside busybox: an image with a user of its own, and the part of
+/// Kubernetes' test program that they need.
+fn stand_ins(directory: &Path) -> anyhow::Result<()> {
+    let path = directory.join("nonroot.tar");
+    if missing(&path) {
+        let root = directory.join("build/nonroot");
+        rootfs::busybox(&debian::Packages::new(directory), &root)?;
+        Image {
+            name: "docker.io/klet/nonroot:latest",
+            env: &[PATH],
+            entrypoint: &[],
+            cmd: &["sh"],
+            stop_signal: None,
+            ports: &[],
+            user: "1234",
+        }
+        .write(&root, &path)?;
+    }
+    let root = directory.join("build/agnhost");
+    rootfs::agnhost(&debian::Packages::new(directory), &program::build("fixture")?, &root)?;
+    Image {
+        name: "docker.io/klet/agnhost:latest",
+        env: &[PATH],
+        entrypoint: &["/agnhost"],
+        cmd: &["pause"],
+        stop_signal: None,
+        ports: &[],
+        user: "",
+    }
+    .write(&root, &directory.join("agnhost.tar"))
 }

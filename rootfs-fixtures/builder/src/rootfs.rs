@@ -102,3 +102,12 @@ pub(crate) fn fixture(program: &Path, root: &Path) -> anyhow::Result<()> {
     fs::set_permissions(target, fs::Permissions::from_mode(0o755))?;
     Ok(())
 }
+
+/// The test workload under the name of Kubernetes' own, with a shell beside it.
+pub(crate) fn agnhost(packages: &Packages, program: &Path, root: &Path) -> anyhow::Result<()> {
+    busybox(packages, root)?;
+    let target = root.join("agnhost");
+    fs::copy(program, &target).with_context(|| format!("cannot copy {}", program.display()))?;
+    fs::set_permissions(target, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}

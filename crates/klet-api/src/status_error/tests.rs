@@ -29,7 +29,7 @@ fn messages_and_codes_are_kubernetes() {
             "Pod in version \"v1\" cannot be handled as a Pod: y",
         ),
         (
-            kind_not_registered("Podd", "v1"),
+            kind_not_registered("Pod", "Podd", "v1"),
             400,
             "BadRequest",
             "Podd in version \"v1\" cannot be handled as a Podd: no kind \"Podd\" is registered for version \"v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",

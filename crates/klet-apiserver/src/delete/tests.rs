@@ -46,11 +46,12 @@ fn a_first_deletion_takes_its_grace_from_options_then_spec() {
 
 #[test]
 fn no_grace_removes_at_once() {
-    assert_eq!(pod(&running(), Some(0), now()), Deletion::Remove);
+    let finished = |deletion| matches!(deletion, Deletion::Finish(pod) if pod["metadata"]["deletionGracePeriodSeconds"] == 0);
+    assert!(finished(pod(&running(), Some(0), now())));
     let ends =
         [("/status/phase", "Succeeded"), ("/status/phase", "Failed"), ("/spec/nodeName", "")];
     for (pointer, value) in ends {
-        assert_eq!(pod(&with(pointer, json!(value)), Some(10), now()), Deletion::Remove, "{value}");
+        assert!(finished(pod(&with(pointer, json!(value)), Some(10), now())), "{value}");
     }
 }
 
@@ -67,7 +68,10 @@ fn a_second_deletion_only_shortens() {
     let Deletion::Mark(object) = &second else { panic!() };
     assert_eq!(object["metadata"]["generation"], 2);
     assert_eq!(marked(second), (10, 10));
-    assert_eq!(pod(&first, Some(0), later), Deletion::Remove);
+    let Deletion::Finish(object) = pod(&first, Some(0), later) else { panic!() };
+    assert_eq!(object["metadata"]["deletionTimestamp"], json!(crate::meta::seconds(now())));
+    // Nothing of it is left on the node: the same, and counted from the first deletion.
+    assert_eq!(ended_pod(&first, later), Deletion::Finish(object));
 }
 
 #[test]

@@ -86,7 +86,7 @@ async fn repeated_events_are_counted() {
         host: "node".to_owned(),
     };
     let name = registry.create_event(&record).await.unwrap();
-    registry.repeat_event("default", &name, "again").await.unwrap();
+    registry.repeat_event("default", &name, 2, "again").await.unwrap();
     let event: Event = registry.get(Some("default"), &name).unwrap();
     assert_eq!((event.count, event.message.as_deref()), (Some(2), Some("again")));
     let selected = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp";

@@ -13,6 +13,9 @@ use crate::text::go_list;
 const OWN: [&str; 5] =
     ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
+/// Those that follow the readiness of containers.
+pub(super) const READINESS: [&str; 2] = ["Ready", "ContainersReady"];
+
 /// Whether a condition holds; if not (or not only), why.
 #[derive(Default)]
 struct Finding {
@@ -46,26 +49,54 @@ pub(super) fn conditions(
         let finding = match type_ {
             "PodReadyToStartContainers" => sandbox(pod, seen),
             "Initialized" => initialized(pod, status),
-            "Ready" => ready(pod, old, status),
-            "ContainersReady" => containers_ready(pod, status),
+            "Ready" | "ContainersReady" => {
+                list.push(readiness(pod, old, status, type_, now));
+                continue;
+            }
             _ => Finding::yes(),
         };
-        let value = if finding.holds { "True" } else { "False" };
-        let last = old.iter().find(|condition| condition.type_ == type_);
-        let kept = last.filter(|last| last.status == value);
-        list.push(PodCondition {
-            type_: type_.to_owned(),
-            status: value.to_owned(),
-            reason: finding.reason,
-            message: finding.message,
-            last_probe_time: None,
-            last_transition_time: kept
-                .and_then(|kept| kept.last_transition_time.clone())
-                .or_else(|| Some(whole_seconds(now))),
-            observed_generation: pod.metadata.generation,
-        });
+        list.push(condition(pod, old, type_, finding, now));
     }
     list
+}
+
+/// `Ready` or `ContainersReady` as the container statuses have it.
+pub(super) fn readiness(
+    pod: &Pod,
+    old: &[PodCondition],
+    status: &PodStatus,
+    type_: &str,
+    now: Time,
+) -> PodCondition {
+    let finding = match type_ {
+        "Ready" => ready(pod, old, status),
+        _ => containers_ready(pod, status),
+    };
+    condition(pod, old, type_, finding, now)
+}
+
+/// A condition keeps the time of its last change while it stays what it was.
+fn condition(
+    pod: &Pod,
+    old: &[PodCondition],
+    type_: &str,
+    finding: Finding,
+    now: Time,
+) -> PodCondition {
+    let value = if finding.holds { "True" } else { "False" };
+    let last = old.iter().find(|condition| condition.type_ == type_);
+    let kept = last.filter(|last| last.status == value);
+    PodCondition {
+        type_: type_.to_owned(),
+        status: value.to_owned(),
+        reason: finding.reason,
+        message: finding.message,
+        last_probe_time: None,
+        last_transition_time: kept
+            .and_then(|kept| kept.last_transition_time.clone())
+            .or_else(|| Some(whole_seconds(now))),
+        observed_generation: pod.metadata.generation,
+    }
 }
 
 fn sandbox(pod: &Pod, seen: &Observed) -> Finding {

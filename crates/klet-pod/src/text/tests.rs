@@ -58,7 +58,7 @@ fn hook_texts() {
 #[test]
 fn image_texts() {
     assert_eq!(
-        invalid_image_name("A:"),
+        invalid_image_name("A:", "couldn't parse image name \"A:\": invalid reference format"),
         "Failed to apply default image tag \"A:\": couldn't parse image name \"A:\": \
          invalid reference format"
     );

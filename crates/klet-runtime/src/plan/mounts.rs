@@ -110,6 +110,11 @@ pub(super) fn mount(entry: &oci_spec::runtime::Mount) -> Result<Mount, PlanError
     let mut recursive = Attributes::default();
     let mut bind = None;
     let mut parameters = Vec::new();
+    if let Some(source) = entry.source() {
+        // What `mount` and `df` show in the first column.
+        let source = text(source, "mount source")?;
+        parameters.push(("source".to_owned(), Some(source)));
+    }
     for option in entry.options().as_deref().unwrap_or_default() {
         let rest = option.strip_prefix('r').and_then(attribute);
         match option.as_str() {
@@ -128,7 +133,7 @@ pub(super) fn mount(entry: &oci_spec::runtime::Mount) -> Result<Mount, PlanError
     }
     let source = match (bind, entry.typ().as_deref()) {
         (Some(recursive), _) => {
-            if let Some((unknown, _)) = parameters.first() {
+            if let Some((unknown, _)) = parameters.iter().find(|(key, _)| key != "source") {
                 return Err(refused(&format!("unknown bind option {unknown:?}")));
             }
             let path =
@@ -184,6 +189,7 @@ mod tests {
         assert_eq!(mount.attributes.set, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME);
         assert_eq!(mount.attributes.clear, libc::MOUNT_ATTR_RDONLY | ATIME);
         let parameters = vec![
+            ("source".to_owned(), Some("tmpfs".to_owned())),
             ("mode".to_owned(), Some("755".to_owned())),
             ("size".to_owned(), Some("65536k".to_owned())),
         ];

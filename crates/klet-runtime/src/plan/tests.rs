@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use klet_sys::capability::Set;
+use klet_sys::features::Features;
 use serde_json::{Value, json};
 
 use super::*;
@@ -49,6 +50,7 @@ fn plan_of(spec: &Value, join: Option<JoinSandbox<'_>>) -> Result<StartPlan, Pla
         spec: &spec,
         rootfs: RootfsInput::Directory(Path::new("/r")),
         join,
+        features: Features { overlay_layers: true },
     })
 }
 

@@ -3,12 +3,13 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use klet_sys::features::Features;
 use klet_sys::mount::{self, Attributes, FileSystem};
 use klet_sys::{SysError, fd};
 
-use super::{Target, c_string, place};
+use super::{Target, c_string, overlay, place};
 use crate::input::RootfsInput;
 use crate::plan::{Mount, MountSource};
 
@@ -95,7 +96,7 @@ pub(super) fn prepare(
             (source, true)
         }
         MountSource::Cgroup if cgroup_v2 => {
-            (Source::FileSystem(FileSystemOp::new("cgroup2", &[], set)?), true)
+            (Source::FileSystem(FileSystemOp::new("cgroup2", &[source("cgroup")], set)?), true)
         }
         MountSource::Cgroup => (hierarchies(set)?, true),
     };
@@ -117,6 +118,11 @@ fn bind(path: &str, recursive: bool, planned: &Mount) -> Result<OwnedFd, SysErro
     Ok(tree)
 }
 
+/// What `mount` and `df` show in the first column.
+fn source(name: &str) -> (String, Option<String>) {
+    ("source".to_owned(), Some(name.to_owned()))
+}
+
 /// The v1 controllers a container's cgroup is a member of.
 const CONTROLLERS: [&str; 8] =
     ["memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "hugetlb"];
@@ -131,30 +137,30 @@ fn hierarchies(attributes: u64) -> Result<Source, SysError> {
         if !controllers.split(',').any(|name| CONTROLLERS.contains(&name)) {
             continue;
         }
-        let parameters: Vec<_> =
-            controllers.split(',').map(|name| (name.to_owned(), None)).collect();
+        let mut parameters = vec![source("cgroup")];
+        parameters.extend(controllers.split(',').map(|name| (name.to_owned(), None)));
         listed.push((
             c_string(controllers)?,
             FileSystemOp::new("cgroup", &parameters, attributes | QUIET)?,
         ));
     }
-    let parameters =
-        [("mode".to_owned(), Some("755".to_owned())), ("size".to_owned(), Some("64k".to_owned()))];
+    let parameters = [("source", "tmpfs"), ("mode", "755"), ("size", "64k")]
+        .map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
     Ok(Source::Hierarchies(FileSystemOp::new("tmpfs", &parameters, QUIET)?.make()?, listed))
 }
 
 /// One empty directory that nobody can write to, to lie over those that are hidden. One for all:
 /// a superblock per path would make unmounting contend (opencontainers/runc#5275).
 pub(super) fn cover() -> Result<OwnedFd, SysError> {
-    let parameters = [("mode", "755"), ("nr_blocks", "1"), ("nr_inodes", "1")]
+    let parameters = [("source", "tmpfs"), ("mode", "755"), ("nr_blocks", "1"), ("nr_inodes", "1")]
         .map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
     FileSystemOp::new("tmpfs", &parameters, QUIET | libc::MOUNT_ATTR_RDONLY)?.make()
 }
 
 /// The root file system, detached and private.
-pub(super) fn root(rootfs: RootfsInput<'_>) -> Result<OwnedFd, SysError> {
+pub(super) fn root(rootfs: RootfsInput<'_>, features: Features) -> Result<OwnedFd, SysError> {
     match rootfs {
-        RootfsInput::Overlay { lower, upper, work } => overlay(lower, upper, work),
+        RootfsInput::Overlay { lower, upper, work } => overlay::make(lower, upper, work, features),
         RootfsInput::Directory(path) => {
             let tree = mount::clone_tree(&path_string(path)?, true)
                 .map_err(|error| error.on(path.to_string_lossy()))?;
@@ -167,59 +173,4 @@ pub(super) fn root(rootfs: RootfsInput<'_>) -> Result<OwnedFd, SysError> {
 
 fn path_string(path: &Path) -> Result<CString, SysError> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new("open_tree", libc::EINVAL))
-}
-
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, SysError> {
-    match overlay_with(lower, upper, work, one_by_one) {
-        // `lowerdir+` came with Linux 6.8.
-        Err(error) if error.errno.0 == libc::EINVAL => {
-            overlay_with(lower, upper, work, all_at_once)
-        }
-        other => other,
-    }
-}
-
-type AddLayers = fn(&FileSystem, &[PathBuf]) -> Result<(), SysError>;
-
-fn overlay_with(
-    lower: &[PathBuf],
-    upper: &Path,
-    work: &Path,
-    add: AddLayers,
-) -> Result<OwnedFd, SysError> {
-    let overlay = FileSystem::open(c"overlay")?;
-    add(&overlay, lower)?;
-    overlay
-        .set(c"upperdir", &path_string(upper)?)
-        .map_err(|error| error.on(upper.to_string_lossy()))?;
-    overlay
-        .set(c"workdir", &path_string(work)?)
-        .map_err(|error| error.on(work.to_string_lossy()))?;
-    overlay.mount(0)
-}
-
-fn one_by_one(overlay: &FileSystem, lower: &[PathBuf]) -> Result<(), SysError> {
-    for layer in lower {
-        let set = overlay.set(c"lowerdir+", &path_string(layer)?);
-        set.map_err(|error| error.on(layer.to_string_lossy()))?;
-    }
-    Ok(())
-}
-
-/// One string with colons between the layers; colons and backslashes in their names are escaped.
-fn all_at_once(overlay: &FileSystem, lower: &[PathBuf]) -> Result<(), SysError> {
-    let mut joined = Vec::new();
-    for layer in lower {
-        if !joined.is_empty() {
-            joined.push(b':');
-        }
-        for byte in layer.as_os_str().as_bytes() {
-            if matches!(byte, b':' | b'\\') {
-                joined.push(b'\\');
-            }
-            joined.push(*byte);
-        }
-    }
-    let joined = CString::new(joined).map_err(|_| SysError::new("fsconfig", libc::EINVAL))?;
-    overlay.set(c"lowerdir", &joined)
 }

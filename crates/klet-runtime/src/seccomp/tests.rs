@@ -16,7 +16,7 @@ const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
 /// Runs `program` on a `struct seccomp_data`.
 fn run(program: &Program, arch: u32, nr: u32, args: [u64; 6]) -> u32 {
-    let mut data = vec![0_u8; 64];
+    let mut data = [0_u8; 64];
     data[0..4].copy_from_slice(&nr.to_le_bytes());
     data[4..8].copy_from_slice(&arch.to_le_bytes());
     for (at, arg) in args.iter().enumerate() {
@@ -124,7 +124,8 @@ fn x32_calls_are_not_implemented() {
 fn comparisons_are_on_64_bits() {
     use LinuxSeccompOperator as Op;
     let big = 0x1_0000_0005_u64;
-    let cases: &[(Op, fn(u64, u64) -> bool)] = &[
+    type Holds = fn(u64, u64) -> bool;
+    let cases: &[(Op, Holds)] = &[
         (Op::ScmpCmpEq, |a, b| a == b),
         (Op::ScmpCmpNe, |a, b| a != b),
         (Op::ScmpCmpLt, |a, b| a < b),

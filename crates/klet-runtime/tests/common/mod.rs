@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use klet_runtime::cgroup::Cgroups;
 use klet_runtime::{ContainerInput, RootfsInput, StartError, Started, Stdio, start};
+use klet_sys::features::Features;
 use klet_sys::pidfd::{self, Exit};
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
@@ -31,6 +32,7 @@ pub struct World {
     pub cgroups: Cgroups,
     pub cgroup: String,
     pub spec: Value,
+    pub features: Features,
 }
 
 /// How a container ended and what it said.
@@ -63,7 +65,8 @@ impl World {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let cgroup = format!("/klet-test-{}-{number}", std::process::id());
         let spec = spec(&format!("{cgroup}/main"));
-        Self { directory, cgroups: Cgroups::detect().unwrap(), cgroup, spec }
+        let (cgroups, features) = (Cgroups::detect().unwrap(), Features::probe());
+        Self { directory, cgroups, cgroup, spec, features }
     }
 
     pub fn root(&self) -> PathBuf {
@@ -95,7 +98,9 @@ impl World {
     ) -> Result<Started, StartError> {
         let spec = self.spec();
         let _guard = alone();
-        start(&ContainerInput { id: "test", spec: &spec, rootfs, join: None }, &self.cgroups, io)
+        let input =
+            ContainerInput { id: "test", spec: &spec, rootfs, join: None, features: self.features };
+        start(&input, &self.cgroups, io)
     }
 
     /// Runs the container to its end.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use klet_cri::limits::{MAX_CONTAINERS, MAX_EXECS};
+use klet_cri::limits::{MAX_CAPTURE_BYTES, MAX_CONTAINERS, MAX_EXECS};
 use klet_cri::{
     ContainerConfig, ContainerState, ExecConfig, ExecIo, NetworkMode, PROTOCOL, PodSnapshot, Reply,
     Request, SandboxConfig, ShimError, ShimErrorKind, ToShim, Versions,
@@ -11,8 +11,8 @@ use klet_cri::{
 use klet_runtime::SandboxInput;
 use klet_sys::pidfd;
 
-use super::{Pause, Pod};
-use crate::container::Container;
+use super::{Pause, Pod, error};
+use crate::container::{Container, OomEvent};
 use crate::poll::Token;
 use crate::record;
 use crate::session::Session;
@@ -21,10 +21,6 @@ use crate::session::Session;
 static PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
 
 type Answer = Result<(Reply, Vec<OwnedFd>), ShimError>;
-
-fn error(kind: ShimErrorKind, message: impl Into<String>) -> ShimError {
-    ShimError { kind, message: message.into() }
-}
 
 fn done() -> Answer {
     Ok((Reply::Done, Vec::new()))
@@ -38,6 +34,11 @@ impl Pod {
         let answer = match message.request {
             Request::Hello { versions, .. } => self.hello(client, versions),
             _ if !greeted => Err(error(ShimErrorKind::Protocol, "say hello first")),
+            Request::CreateSandbox(_) | Request::StartContainer(_) | Request::Exec(_)
+                if self.removal.is_some() =>
+            {
+                Err(error(ShimErrorKind::Protocol, "the pod is being removed"))
+            }
             Request::CreateSandbox(config) => self.create_sandbox(config),
             Request::StartContainer(config) => self.start_container(*config),
             Request::StopContainer { id, signal, grace_ms } => self.stop(&id, signal, grace_ms),
@@ -54,7 +55,7 @@ impl Pod {
                 self.with_session(exec_id, |session| session.resize(columns, rows))
             }
             Request::Status => Ok((Reply::Status(Box::new(self.snapshot())), Vec::new())),
-            Request::RemoveSandbox => self.remove_sandbox(),
+            Request::RemoveSandbox => return self.begin_removal((client, id), Instant::now()),
         };
         match answer {
             Ok((reply, fds)) => self.reply(client, id, Ok(reply), fds),
@@ -123,10 +124,18 @@ impl Pod {
         let pause =
             pause.ok_or_else(|| error(ShimErrorKind::NotFound, "the pod has no sandbox"))?;
         let (container, failure) =
-            Container::start(config, &self.cgroups, Some(pause.pidfd.as_fd()))?;
+            Container::start(config, &self.cgroups, self.features, Some(pause.pidfd.as_fd()))?;
         let key = self.new_key();
         if let Some(live) = &container.live {
             let watched = self.poll.add(&live.pidfd, Token::ContainerExit(key));
+            watched.map_err(|e| error(ShimErrorKind::Internal, e.to_string()))?;
+        }
+        if let Some(event) = container.live.as_ref().and_then(|live| live.oom.as_ref()) {
+            let token = Token::ContainerOom(key);
+            let watched = match event {
+                OomEvent::Counter(fd) => self.poll.add(fd, token),
+                OomEvent::File(fd) => self.poll.add_changes(fd, token),
+            };
             watched.map_err(|e| error(ShimErrorKind::Internal, e.to_string()))?;
         }
         for (channel, source) in container.sources() {
@@ -192,6 +201,12 @@ impl Pod {
         if self.sessions.len() >= MAX_EXECS {
             return Err(error(ShimErrorKind::Protocol, "too many exec sessions in this pod"));
         }
+        if let ExecIo::Capture { limit, .. } = config.io
+            && limit as usize > MAX_CAPTURE_BYTES
+        {
+            let text = format!("cannot capture {limit} bytes: at most {MAX_CAPTURE_BYTES}");
+            return Err(error(ShimErrorKind::Protocol, text));
+        }
         let number = self.next_exec;
         self.next_exec += 1;
         let container = self.container(&config.container_id)?;
@@ -224,37 +239,6 @@ impl Pod {
             pause_pid: self.pause.as_ref().map(|pause| pause.pid),
             containers: self.containers.values().map(|c| c.snapshot.clone()).collect(),
         }
-    }
-
-    /// Ends everything, waits for it, and forgets it.
-    fn remove_sandbox(&mut self) -> Answer {
-        for session in self.sessions.values() {
-            session.kill();
-        }
-        for container in self.containers.values_mut() {
-            container.kill();
-            if let Some(live) = &container.live {
-                let _ = pidfd::wait(live.pidfd.as_fd());
-            }
-            container.bury();
-        }
-        for session in std::mem::take(&mut self.sessions).into_values() {
-            let _ = pidfd::wait(session.pidfd.as_fd());
-            session.bury();
-        }
-        if let Some(pause) = self.pause.take() {
-            let _ = pidfd::send_signal(pause.pidfd.as_fd(), libc::SIGKILL);
-            let _ = pause.cgroup.kill();
-            if pause.alive {
-                let _ = pidfd::wait(pause.pidfd.as_fd());
-            }
-            let _ = pause.cgroup.remove();
-        }
-        for container in std::mem::take(&mut self.containers).into_values() {
-            record::remove_container(&self.run, &container.snapshot.id);
-        }
-        self.leave();
-        done()
     }
 }
 

@@ -28,8 +28,7 @@ pub async fn open(
 ) -> Result<ExecSession, NodeError> {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let not_running = || NodeError::bad_request(format!("container {container} is not running"));
-    let shim =
-        backend.workers.get(uid).and_then(|worker| worker.shim.get()).ok_or_else(not_running)?;
+    let shim = backend.shim(uid).await.ok_or_else(not_running)?;
     let snapshot = shim.status().await.map_err(|error| NodeError::internal(error.to_string()))?;
     let running = snapshot.containers.iter().find(|candidate| {
         candidate.name == container && matches!(candidate.state, ContainerState::Running { .. })

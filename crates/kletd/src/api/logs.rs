@@ -12,10 +12,11 @@ use klet_api::k8s_openapi::api::core::v1::ContainerStatus;
 use klet_apiserver::{ByteStream, LogOptions, LogStream, NodeError};
 use klet_cri::log::{LogLine, Stream, parse_line};
 use rustix::fs::inotify::WatchFlags;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Backend;
 use crate::pod::Identity;
+use crate::shim::Shim;
 use crate::wait::Watcher;
 
 /// Longest line of a log file that is taken as one; the writer makes none longer.
@@ -102,30 +103,36 @@ struct Follow {
     wanted: bool,
 }
 
+/// What one look at the attempt has shown.
+struct Look {
+    /// It has ended.
+    over: bool,
+    /// What to wait for before the next look; the shim keeps the connection.
+    next: Option<(Shim, watch::Receiver<u64>)>,
+}
+
 impl Follow {
-    /// The attempt that writes this file has ended.
-    async fn over(&self) -> bool {
-        let Some(shim) = self.backend.workers.get(&self.uid).and_then(|worker| worker.shim.get())
-        else {
-            return true;
-        };
-        let Ok(snapshot) = shim.status().await else { return true };
-        !snapshot.containers.iter().any(|container| {
+    async fn look(&self) -> Look {
+        let gone = Look { over: true, next: None };
+        let Some(shim) = self.backend.shim(&self.uid).await else { return gone };
+        // Before the look: what happens after it must not be missed.
+        let changes = shim.changes();
+        let Ok(snapshot) = shim.status().await else { return gone };
+        let runs = snapshot.containers.iter().any(|container| {
             container.name == self.container
                 && i64::from(container.attempt) == i64::from(self.number)
                 && !matches!(container.state, klet_cri::ContainerState::Exited(_))
-        })
+        });
+        Look { over: !runs, next: Some((shim, changes)) }
     }
+}
 
-    async fn changed(&self) {
-        let shim = self.backend.workers.get(&self.uid).and_then(|worker| worker.shim.get());
-        match shim.map(|shim| shim.changes()) {
-            Some(mut changes) => {
-                changes.mark_unchanged();
-                let _ = changes.changed().await;
-            }
-            None => std::future::pending().await,
-        }
+/// Returns when it is worth looking again.
+async fn changed(next: Option<(Shim, watch::Receiver<u64>)>) {
+    match next {
+        // An error means that the connection ended, which is a change, too.
+        Some((_shim, mut changes)) => drop(changes.changed().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -144,7 +151,10 @@ async fn stream(
         .transpose()?;
     let mut reader = Reader::open(&path, &options)?;
     loop {
-        let over = !follow.wanted || follow.over().await;
+        let look = match follow.wanted {
+            true => follow.look().await,
+            false => Look { over: true, next: None },
+        };
         loop {
             let chunk;
             (reader, chunk) = tokio::task::spawn_blocking(move || {
@@ -161,14 +171,14 @@ async fn stream(
                 return Ok(());
             }
         }
-        if over || reader.is_full() {
+        if look.over || reader.is_full() {
             return Ok(());
         }
         reader.reopen_if_rotated()?;
         let Some(watcher) = &watcher else { return Ok(()) };
         tokio::select! {
             changed = watcher.changed() => changed?,
-            () = follow.changed() => {}
+            () = changed(look.next) => {}
             () = sender.closed() => return Ok(()),
         }
     }
@@ -286,6 +296,9 @@ fn time_of(line: &LogLine<'_>) -> Timestamp {
 /// Where the last `lines` lines begin.
 fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
     let length = file.metadata()?.len();
+    if lines == 0 {
+        return Ok(length);
+    }
     let mut position = length;
     let mut seen = 0;
     let mut block = vec![0; 16 << 10];
@@ -296,15 +309,15 @@ fn tail_offset(file: &mut File, lines: u64) -> io::Result<u64> {
         file.read_exact(&mut block[..size])?;
         for (at, byte) in block[..size].iter().enumerate().rev() {
             let end = position + at as u64 + 1;
-            if *byte == b'\n' && end < length || (*byte == b'\n' && lines == 0) {
+            if *byte == b'\n' && end < length {
                 seen += 1;
-                if seen >= lines.max(1) {
-                    return Ok(if lines == 0 { length } else { end });
+                if seen == lines {
+                    return Ok(end);
                 }
             }
         }
     }
-    Ok(if lines == 0 { length } else { 0 })
+    Ok(0)
 }
 
 #[cfg(test)]

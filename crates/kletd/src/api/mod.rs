@@ -14,15 +14,28 @@ use klet_api::Pod;
 use klet_apiserver::{
     ByteStream, ExecRequest, ExecSession, LogOptions, Node as ApiNode, NodeError,
 };
+use klet_cri::paths::PodRunDir;
 
 use crate::node::NodeRef;
 use crate::pod::dispatch::Workers;
+use crate::shim::Shim;
 
 /// The node as the API server sees it.
 #[derive(Debug, Clone)]
 pub struct Backend {
     pub node: NodeRef,
     pub workers: Workers,
+}
+
+impl Backend {
+    /// The shim of a pod: the worker's connection, or one of our own while the worker of a daemon
+    /// that has just started has not looked yet.
+    pub async fn shim(&self, uid: &str) -> Option<Shim> {
+        if let Some(shim) = self.workers.get(uid).and_then(|worker| worker.shim.get()) {
+            return Some(shim);
+        }
+        Shim::connect(&PodRunDir::new(&self.node.config.run, uid)).await.ok()
+    }
 }
 
 impl ApiNode for Backend {

@@ -18,7 +18,6 @@ impl Worker {
         let pod_cgroup = self.pod_cgroup();
         let shim_cgroup = node.launcher.cgroup(&identity.uid);
         let containers = self.container_ids();
-        let deleted = self.pod.metadata.deletion_timestamp.is_some();
         let done = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
             for path in [&pod_cgroup, &shim_cgroup] {
                 let cgroup = node.cgroups.container(path);
@@ -32,9 +31,6 @@ impl Worker {
                 node.images.remove_snapshot(&id)?;
             }
             remove_tree(identity.run.path())?;
-            if deleted {
-                remove_tree(&identity.logs)?;
-            }
             // Last: as long as it stands, there is something left to clean.
             remove_tree(&identity.dir).context("cannot remove the pod's directory")
         });

@@ -6,6 +6,7 @@
 //! * [`sandbox`], [`start`], [`stop`], [`clean`]: one module per kind of action;
 //! * [`hooks`]: postStart and preStop;
 //! * [`files`]: the files klet writes for a pod;
+//! * [`logs`]: whose log directories these are;
 //! * [`records`]: what is known of container attempts;
 //! * [`publish`]: status on its way to the API.
 
@@ -14,6 +15,7 @@ pub mod dispatch;
 pub mod files;
 pub mod hooks;
 pub mod ids;
+pub mod logs;
 pub mod observe;
 pub mod orphans;
 pub mod publish;

@@ -9,6 +9,7 @@ use klet_cri::paths::ShimIdentity;
 use klet_pod::{ContainerRecord, Observed, RecordState, Sandbox};
 use serde::{Deserialize, Serialize};
 
+use super::orphans;
 use super::worker::Worker;
 use crate::files::write_atomically;
 use crate::shim::Shim;
@@ -144,14 +145,9 @@ impl Worker {
             pod = self.identity.name,
             "the pod's supervisor is gone; its containers are ended"
         );
-        let cgroups = self.node.cgroups.clone();
-        let own = self.node.launcher.cgroup(&self.identity.uid);
+        let (node, uid) = (self.node.clone(), self.identity.uid.clone());
         let killed = tokio::task::spawn_blocking(move || {
-            if let Some(identity) = &identity {
-                cgroups.container(&identity.cgroup_parent).kill()?;
-            }
-            cgroups.container(&own).kill()?;
-            cgroups.container(&own).remove()
+            orphans::end_cgroups(&node, &uid, identity.as_ref())
         });
         if let Ok(Err(error)) = killed.await {
             tracing::warn!(%error, pod = self.identity.name, "not everything of the pod could be ended");

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use klet_cgroup::CgroupError;
 use klet_cri::paths::{PodRunDir, ShimIdentity};
+use klet_spec::resources::{self, Qos};
 
 use super::dispatch::Workers;
+use super::logs;
 use super::sandbox::remove_sandbox;
 use crate::files::remove_tree;
-use crate::node::NodeRef;
+use crate::node::{Node, NodeRef};
 use crate::shim::Shim;
 
 /// Ends every pod that has files but no object, and brings the network in line.
@@ -21,6 +24,7 @@ pub async fn clear(node: &NodeRef, live: &BTreeSet<String>, workers: &Workers) {
             }
         }
     }
+    logs::sweep(&node.config.root, |uid| live.contains(uid) || workers.get(uid).is_some());
     let (reconciled, live) = (node.clone(), live.clone());
     let done = tokio::task::spawn_blocking(move || reconciled.network.reconcile(&live));
     if let Ok(Err(error)) = done.await {
@@ -46,21 +50,46 @@ pub fn names(directory: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// Kills everything in the cgroups a pod may have and removes them: its own under any QoS class,
+/// the one its supervisor has written down (`--cgroup-parent` may have been another), and its
+/// supervisor's.
+///
+/// # Errors
+/// What resists; the others are removed all the same.
+pub fn end_cgroups(
+    node: &Node,
+    uid: &str,
+    identity: Option<&ShimIdentity>,
+) -> Result<(), CgroupError> {
+    let parent = &node.config.cgroup_parent;
+    let classes = [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort];
+    let mut paths = classes.map(|qos| resources::pod_cgroup(parent, qos, uid)).to_vec();
+    // Empty until the sandbox is made.
+    let told = identity.map(|identity| identity.cgroup_parent.clone());
+    paths.extend(told.filter(|path| !path.is_empty() && !paths.contains(path)));
+    paths.push(node.launcher.cgroup(uid));
+    let mut result = Ok(());
+    for path in paths {
+        let cgroup = node.cgroups.container(&path);
+        result = result.and(cgroup.kill().and_then(|()| cgroup.remove()));
+    }
+    result
+}
+
 async fn clear_one(node: &NodeRef, uid: &str) -> anyhow::Result<()> {
     let run = PodRunDir::new(&node.config.run, uid);
     let identity: Option<ShimIdentity> =
         std::fs::read(run.identity()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    if let Ok(shim) = Shim::connect(&run).await {
+    let shim = match Shim::connect(&run).await {
+        Ok(shim) => Some(shim),
+        Err(_) => node.launcher.lingering(uid).await,
+    };
+    if let Some(shim) = shim {
         remove_sandbox(&shim).await;
     }
     let (node, uid) = (node.clone(), uid.to_owned());
     let done = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        let own = node.launcher.cgroup(&uid);
-        for path in identity.map(|identity| identity.cgroup_parent).iter().chain([&own]) {
-            let cgroup = node.cgroups.container(path);
-            cgroup.kill()?;
-            cgroup.remove()?;
-        }
+        end_cgroups(&node, &uid, identity.as_ref())?;
         node.network.detach(&uid)?;
         let dir = node.pod_dir(&uid);
         for id in names(&dir.join("snapshots")) {

@@ -237,6 +237,7 @@ mod tests {
             state,
             labels: labels.to_map(),
             log_path: "/nonexistent".into(),
+            oom_kills: 0,
         }
     }
 

@@ -12,7 +12,7 @@ use klet_spec::resources;
 
 use super::observe::SandboxRecord;
 use super::worker::Worker;
-use super::{files, ids};
+use super::{files, ids, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
 use crate::shim::Shim;
@@ -29,6 +29,7 @@ impl Worker {
     /// # Errors
     /// Any step; told as `FailedMount` or `FailedCreatePodSandBox`.
     pub async fn create_sandbox(&mut self, attempt: u32) -> anyhow::Result<()> {
+        self.drop_shim().await;
         self.make_directories().context("error making pod data directories")?;
         self.set_up_volumes().await?;
         if let Err(error) = self.try_create_sandbox(attempt).await {
@@ -43,9 +44,6 @@ impl Worker {
     }
 
     async fn try_create_sandbox(&mut self, attempt: u32) -> anyhow::Result<()> {
-        if self.shim.get().is_some() {
-            self.drop_shim().await;
-        }
         let config = self.sandbox_config()?;
         let (node, pod_cgroup) = (self.node.clone(), config.cgroup_parent.clone());
         let spec = self.pod.spec.clone().unwrap_or_default();
@@ -80,11 +78,9 @@ impl Worker {
     fn make_directories(&self) -> std::io::Result<()> {
         make_private(&self.identity.dir)?;
         // What a former shim left is of no use to the next one.
-        if self.shim.get().is_none() {
-            crate::files::remove_tree(self.identity.run.path())?;
-        }
+        crate::files::remove_tree(self.identity.run.path())?;
         make_private(self.identity.run.path())?;
-        std::fs::create_dir_all(&self.identity.logs)
+        logs::claim(&self.node.config.root, &self.identity.logs)
     }
 
     async fn set_up_volumes(&mut self) -> anyhow::Result<()> {
@@ -187,7 +183,11 @@ impl Worker {
 
     /// Ends the shim and everything in the pod, whatever state it is in.
     pub async fn drop_shim(&mut self) {
-        if let Some(shim) = self.shim.get() {
+        let shim = match self.shim.get() {
+            Some(shim) => Some(shim),
+            None => self.node.launcher.lingering(&self.identity.uid).await,
+        };
+        if let Some(shim) = shim {
             remove_sandbox(&shim).await;
             self.shim.set(None);
         }

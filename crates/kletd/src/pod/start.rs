@@ -168,8 +168,8 @@ impl Worker {
                 Err(Failure::image("ErrImageNeverPull", message))
             }
             Ok(Ok(None)) => Err(self.pull(target, &name)),
-            Ok(Err(_)) => {
-                let message = text::invalid_image_name(&name);
+            Ok(Err(error)) => {
+                let message = text::invalid_image_name(&name, &error.to_string());
                 event(Severity::Warning, "InspectFailed", message.clone());
                 Err(Failure::image("InvalidImageName", message))
             }

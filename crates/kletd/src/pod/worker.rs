@@ -10,17 +10,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use klet_api::{Pod, PodStatus};
-use klet_pod::{Action, Memory, Observed, Plan};
+use klet_pod::{Action, Memory, Observed, Plan, text};
 use klet_volume::PodVolume;
 use tokio::sync::{Notify, watch};
 
 use super::publish::Publisher;
 use super::records::Records;
-use super::{Identity, SharedShim};
+use super::{Identity, SharedShim, logs};
+use crate::events::Severity;
 use crate::node::NodeRef;
 use crate::prober::Probes;
 use crate::timeline::What;
 
+/// Annotations of the kubelet's own, in its memory only.
+const SOURCE: &str = "kubernetes.io/config.source";
+const SEEN: &str = "kubernetes.io/config.seen";
 /// Pauses after a failed action: doubling from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(15);
@@ -51,10 +55,21 @@ pub struct Worker {
     pub volumes: BTreeMap<String, PodVolume>,
     wake: Arc<Notify>,
     retry: Duration,
+    /// It has been told that the pod's deadline has passed.
+    late: bool,
+    /// When this daemon first saw the pod: an annotation that downward volumes show.
+    first_seen: Timestamp,
     /// Counts changes of ConfigMaps and Secrets; volumes are brought up to date when it moves.
     sources: watch::Receiver<u64>,
-    /// Labels and annotations as volumes show them.
-    shown: (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>),
+    /// What downwardAPI volumes show of the object.
+    shown: Shown,
+}
+
+/// Labels and annotations that downwardAPI volumes were last written with.
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Should the worker go on?
@@ -76,13 +91,17 @@ impl Worker {
     ) -> Self {
         let pod = Pod::clone(&desired.borrow().pod);
         let identity = Identity::of(&pod, &node);
+        let publisher = Publisher::start(node.registry.clone(), &identity);
+        let latest = publisher.latest();
         Self {
-            probes: Probes::new(node.clone(), shim.clone(), Arc::clone(&wake)),
-            publisher: Publisher::start(node.registry.clone(), &identity),
+            probes: Probes::new(node.clone(), shim.clone(), Arc::clone(&wake), latest),
+            publisher,
             memory: Memory::default(),
             records: Records::default(),
             volumes: BTreeMap::new(),
             retry: RETRY_FIRST,
+            late: false,
+            first_seen: Timestamp::now(),
             removed: false,
             node,
             identity,
@@ -91,7 +110,7 @@ impl Worker {
             desired,
             wake,
             sources,
-            shown: (None, None),
+            shown: Shown::default(),
         }
     }
 
@@ -112,6 +131,7 @@ impl Worker {
                 Turn::Wait(until) => self.wait(until, changes).await,
             }
         }
+        logs::remove(&self.node.config.root, &self.identity.logs);
         self.node.timelines.forget(&self.identity.uid);
         tracing::info!(pod = self.identity.name, namespace = self.identity.namespace, "gone");
     }
@@ -127,6 +147,7 @@ impl Worker {
             self.refresh_volumes().await;
         }
         let now = Timestamp::now();
+        self.tell_deadline(now);
         self.update_status(&seen, now);
         let plan = self.plan(&seen, now);
         if plan.actions.is_empty() {
@@ -152,7 +173,10 @@ impl Worker {
 
     /// Labels and annotations are what a downwardAPI volume may show.
     fn labels_changed(&mut self) -> bool {
-        let shown = (self.pod.metadata.labels.clone(), self.pod.metadata.annotations.clone());
+        let shown = Shown {
+            labels: self.pod.metadata.labels.clone(),
+            annotations: self.pod.metadata.annotations.clone(),
+        };
         let changed = self.shown != shown;
         self.shown = shown;
         changed
@@ -170,6 +194,8 @@ impl Worker {
             Action::RemoveContainers { ids } => self.remove_containers(ids).await,
             Action::StartContainer(start) => self.start_container(start).await,
             Action::BackOff { kind, name, message, .. } => {
+                // Watches see how it ended before they see that it waits.
+                self.publisher.flush().await;
                 self.back_off(kind, &name, &message);
                 Ok(())
             }
@@ -199,6 +225,9 @@ impl Worker {
 
     /// Works out the status, hands it on, and tells the probes what they look at.
     pub fn update_status(&mut self, seen: &Observed, now: Timestamp) {
+        if let Some(own) = &mut self.pod.status {
+            self.publisher.take_readiness(own);
+        }
         let status = klet_pod::status::status(&self.pod, seen, &self.memory, &self.node.facts, now);
         self.note_readiness(&status);
         self.publisher.put(&status);
@@ -217,6 +246,15 @@ impl Worker {
                 (true, false) => self.note(Some(&after.name), What::NotReady, String::new()),
                 (true, true) | (false, false) => {}
             }
+        }
+    }
+
+    /// An event, once, when `activeDeadlineSeconds` have passed.
+    fn tell_deadline(&mut self, now: Timestamp) {
+        if !self.late && klet_pod::status::is_late(&self.pod, now) {
+            self.late = true;
+            let (reason, text) = (text::DEADLINE_EXCEEDED, text::DEADLINE_MESSAGE);
+            self.node.events.pod(&self.pod, Severity::Normal, reason, text);
         }
     }
 
@@ -240,12 +278,20 @@ impl Worker {
             let seconds = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
             self.note(None, What::Deleting, format!("grace period {seconds}s"));
         }
+        self.annotate();
         if desired.removed && !self.removed {
             self.removed = true;
             force_deleted(&mut self.pod);
         } else if self.removed {
             force_deleted(&mut self.pod);
         }
+    }
+
+    /// What the kubelet notes on its own copy of a pod: where it has it from, and since when.
+    fn annotate(&mut self) {
+        let annotations = self.pod.metadata.annotations.get_or_insert_default();
+        annotations.entry(SOURCE.to_owned()).or_insert_with(|| "api".to_owned());
+        annotations.entry(SEEN.to_owned()).or_insert_with(|| self.first_seen.to_string());
     }
 
     async fn wait(&mut self, until: Option<Timestamp>, changes: Option<watch::Receiver<u64>>) {

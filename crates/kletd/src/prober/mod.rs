@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 use crate::events::Severity;
 use crate::node::NodeRef;
 use crate::pod::SharedShim;
+use crate::pod::publish::Latest;
 use crate::timeline::What;
 use handlers::{Checked, check};
 
@@ -40,6 +41,7 @@ pub struct Probes {
     shim: SharedShim,
     wake: Arc<Notify>,
     facts: Facts,
+    status: Latest,
     tasks: HashMap<(ContainerKind, String, Kind), Task>,
 }
 
@@ -57,8 +59,8 @@ impl Drop for Task {
 
 impl Probes {
     #[must_use]
-    pub fn new(node: NodeRef, shim: SharedShim, wake: Arc<Notify>) -> Self {
-        Self { node, shim, wake, facts: Facts::default(), tasks: HashMap::new() }
+    pub fn new(node: NodeRef, shim: SharedShim, wake: Arc<Notify>, status: Latest) -> Self {
+        Self { node, shim, wake, facts: Facts::default(), status, tasks: HashMap::new() }
     }
 
     /// Verdicts by container id.
@@ -88,6 +90,10 @@ impl Probes {
         let present: Vec<&String> = seen.containers.iter().map(|record| &record.id).collect();
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         facts.retain(|id, _| present.contains(&id));
+        // A verdict that came since `seen` was looked at must not be undone by the older status.
+        for (id, verdicts) in facts.iter() {
+            tell_readiness(&self.status, pod, id, verdicts.readiness);
+        }
     }
 
     fn show(&mut self, kind: ContainerKind, container: &Container, spec: ProbeSpec, look: Look) {
@@ -107,6 +113,7 @@ impl Probes {
             shim: self.shim.clone(),
             wake: Arc::clone(&self.wake),
             facts: Arc::clone(&self.facts),
+            status: self.status.clone(),
             container: container.clone(),
             kind,
             worker: Worker::new(spec, Timestamp::now(), first_delay(&self.node, spec.period), kept),
@@ -148,6 +155,7 @@ struct Run {
     shim: SharedShim,
     wake: Arc<Notify>,
     facts: Facts,
+    status: Latest,
     container: Container,
     kind: ContainerKind,
     worker: Worker,
@@ -230,8 +238,20 @@ impl Run {
         };
         if *slot != self.worker.verdict() {
             *slot = self.worker.verdict();
+            if self.worker.spec().kind == Kind::Readiness {
+                tell_readiness(&self.status, &self.looks.borrow().pod, id, self.worker.verdict());
+            }
             self.wake.notify_one();
         }
+    }
+}
+
+/// Shows a readiness verdict in the pod's status, without waiting for the pod's worker.
+fn tell_readiness(status: &Latest, pod: &Pod, id: &str, verdict: Verdict) {
+    match verdict {
+        Verdict::Success => status.set_readiness(pod, id, true),
+        Verdict::Failure => status.set_readiness(pod, id, false),
+        Verdict::Unknown => {}
     }
 }
 

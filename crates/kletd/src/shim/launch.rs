@@ -62,6 +62,30 @@ impl Launcher {
         Shim::connect(&directory).await.context("cannot connect to the pod's new supervisor")
     }
 
+    /// The shim that a former daemon started for the pod and did not live to speak to. It holds
+    /// the lock on its log from before its first instruction, and listens in a moment; one that
+    /// does not is killed. Two shims of one pod would take each other's files away.
+    pub async fn lingering(&self, pod_uid: &str) -> Option<Shim> {
+        let directory = PodRunDir::new(&self.run, pod_uid);
+        let log = File::open(log_path(&directory)).ok()?;
+        // An error means that it is held; what it says beyond that does not matter.
+        if log.try_lock().is_ok() {
+            return None;
+        }
+        let socket = directory.socket();
+        let listening = crate::wait::until_exists(&socket);
+        if let Ok(Ok(())) = tokio::time::timeout(LISTENING, listening).await
+            && let Ok(shim) = Shim::connect(&directory).await
+        {
+            return Some(shim);
+        }
+        tracing::warn!(pod_uid, "a supervisor that never spoke is killed");
+        if let Err(error) = self.cgroups.container(&self.cgroup(pod_uid)).kill() {
+            tracing::warn!(%error, pod_uid, "cannot kill it");
+        }
+        None
+    }
+
     fn execute(&self, pod_uid: &str) -> anyhow::Result<()> {
         let directory = PodRunDir::new(&self.run, pod_uid);
         let cgroup_path = self.cgroup(pod_uid);
@@ -72,8 +96,9 @@ impl Launcher {
             .collect::<Result<Vec<_>, _>>()
             .context("a path contains a NUL byte")?;
         let null = File::options().read(true).write(true).open("/dev/null")?;
-        let log =
-            File::options().append(true).create(true).open(directory.path().join("shim.log"))?;
+        let log = File::options().append(true).create(true).open(log_path(&directory))?;
+        // The shim inherits the lock with the file: see `lingering`.
+        log.try_lock().context("the pod has another supervisor")?;
         let cgroup = self.enter(&cgroup_path)?;
         let spawned = spawn::spawn(&Program {
             image: self.image.as_fd(),
@@ -99,6 +124,10 @@ impl Launcher {
             EnterFiles::V1(_) => Ok(None),
         }
     }
+}
+
+fn log_path(directory: &PodRunDir) -> PathBuf {
+    directory.path().join("shim.log")
 }
 
 /// Waits for the shim's end, so that it does not stay a zombie while kletd lives.

@@ -1,12 +1,13 @@
 //! The real shim from outside: what a pod's life looks like to a client.
 
 mod common;
+mod hostile;
 
 use std::time::{Duration, Instant};
 
-use common::World;
+use common::{World, patience};
 use klet_cri::log::parse_line;
-use klet_cri::{ContainerState, ExecConfig, ExecIo, Reply, Request, ShimErrorKind};
+use klet_cri::{ContainerState, Reply, Request, ShimErrorKind};
 
 #[test]
 fn an_exit_code_is_recorded_then_announced() {
@@ -82,7 +83,7 @@ fn a_captured_exec_answers_and_its_timeout_kills_grandchildren() {
     assert_eq!(outcome.output.len(), b"out\nerr\n".len());
     let outcome = client.exec(&config.id, "(setsid sleep 600 &) ; sleep 600", Some(200));
     assert!(outcome.timed_out);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + patience(Duration::from_secs(10));
     while world.processes().len() > before {
         assert!(Instant::now() < deadline, "grandchildren live on");
         std::thread::yield_now();
@@ -123,7 +124,7 @@ fn a_stop_waits_for_its_grace_and_then_kills() {
     let deaf = world.container("2", "trap '' TERM; echo up; while :; do sleep 600; done");
     for config in [&polite, &deaf] {
         client.start(config);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + patience(Duration::from_secs(10));
         while std::fs::metadata(&config.log.path).map_or(0, |m| m.len()) == 0 {
             assert!(Instant::now() < deadline, "it says nothing");
             std::thread::yield_now();
@@ -138,7 +139,10 @@ fn a_stop_waits_for_its_grace_and_then_kills() {
     client.ask(stop(&deaf.id, 300)).unwrap();
     assert_eq!(client.exited(&world, &deaf.id).code, 137);
     let took = begin.elapsed();
-    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(10), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(300) && took < patience(Duration::from_secs(10)),
+        "{took:?}"
+    );
 }
 
 #[test]
@@ -172,22 +176,5 @@ fn a_flood_of_output_does_not_keep_the_shim_from_answering() {
     for _ in 0..20 {
         client.status();
     }
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-}
-
-#[test]
-fn more_output_than_a_frame_holds_is_cut_and_the_connection_lives() {
-    let world = World::new();
-    let mut client = world.sandbox();
-    let config = world.container("1", "sleep 600");
-    client.start(&config);
-    let args = ["/bin/sh", "-c", "yes | head -c 9000000 >&2"].map(str::to_owned).to_vec();
-    let io = ExecIo::Capture { limit: u32::MAX, timeout_ms: None };
-    let config = ExecConfig { container_id: config.id, args, env: Vec::new(), io };
-    let Ok(Reply::ExecDone(outcome)) = client.ask(Request::Exec(Box::new(config))) else {
-        panic!()
-    };
-    assert_eq!(outcome.code, 0);
-    assert!(outcome.stderr.len() > 1 << 19 && outcome.output == outcome.stderr);
-    client.status();
+    assert!(begin.elapsed() < patience(Duration::from_secs(2)), "{:?}", begin.elapsed());
 }

@@ -23,8 +23,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
-/// No fact a test waits for takes longer.
+/// No fact a test waits for takes longer, on a machine of usual speed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `usual`, or longer where `KLET_PATIENCE` is the factor for a slow machine.
+pub fn patience(usual: Duration) -> Duration {
+    let factor = std::env::var("KLET_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    usual * factor.unwrap_or(1)
+}
 
 pub struct World {
     directory: tempfile::TempDir,
@@ -43,7 +49,7 @@ impl World {
         let copied =
             Command::new("cp").args(["/bin/busybox"]).arg(root.join("bin/busybox")).status();
         assert!(copied.unwrap().success());
-        for name in ["sh", "sleep", "yes", "head", "setsid", "cat"] {
+        for name in ["sh", "sleep", "yes", "head", "setsid", "cat", "tail", "killall", "true"] {
             symlink("busybox", root.join("bin").join(name)).unwrap();
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -76,7 +82,7 @@ impl World {
 
     /// A greeted client; the shim may just be starting.
     pub fn connect(&self) -> Client {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         let stream = loop {
             match UnixStream::connect(self.run().socket()) {
                 Ok(stream) => break stream,
@@ -164,14 +170,24 @@ impl World {
 
     /// Whether a pod's or container's cgroup exists in any hierarchy.
     pub fn leaves(&self) -> Vec<PathBuf> {
-        let mounts = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
-        mounts
-            .map(|mount| mount.path().join(&self.cgroup[1..]).join("pod"))
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let below = std::fs::read_dir(&root).unwrap().flatten().map(|entry| entry.path());
+        std::iter::once(root.clone())
+            .chain(below)
+            .map(|mount| mount.join(&self.cgroup[1..]).join("pod"))
             .filter_map(|pod| std::fs::read_dir(pod).ok())
             .flat_map(|entries| entries.flatten())
             .filter(|entry| entry.file_type().unwrap().is_dir())
             .map(|entry| entry.path())
             .collect()
+    }
+
+    /// The cgroups below a container's own, in any hierarchy.
+    pub fn leaves_below(&self, id: &str) -> Vec<PathBuf> {
+        let below = |leaf: PathBuf| std::fs::read_dir(leaf).into_iter().flatten().flatten();
+        let containers = self.leaves().into_iter().filter(|leaf| leaf.ends_with(id));
+        let entries = containers.flat_map(below);
+        entries.filter(|entry| entry.file_type().unwrap().is_dir()).map(|e| e.path()).collect()
     }
 
     /// Waits for the shim to end by itself.
@@ -194,7 +210,7 @@ impl Drop for World {
 
 fn wait_readable(fd: impl std::os::fd::AsFd) {
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    let limit = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap(), tv_nsec: 0 };
+    let limit = Timespec::try_from(patience(PATIENCE)).unwrap();
     assert_eq!(poll(&mut fds, Some(&limit)).unwrap(), 1, "nothing came in time");
 }
 
@@ -209,17 +225,47 @@ pub struct Client {
 
 impl Client {
     pub fn ask(&mut self, request: Request) -> Result<Reply, ShimError> {
+        let id = self.send(request);
+        self.reply(id)
+    }
+
+    /// Sends a request whose answer is fetched later.
+    pub fn send(&mut self, request: Request) -> u64 {
         self.next += 1;
         let bytes = frame::encode(&ToShim { id: self.next, request }).unwrap();
         std::io::Write::write_all(&mut &self.stream, &bytes).unwrap();
+        self.next
+    }
+
+    /// Waits for the answer to one request.
+    pub fn reply(&mut self, wanted: u64) -> Result<Reply, ShimError> {
         loop {
             match self.message() {
                 FromShim::Event(event) => self.events.push_back(event),
                 FromShim::Reply { id, result } => {
-                    assert_eq!(id, self.next);
+                    assert_eq!(id, wanted);
                     return result;
                 }
             }
+        }
+    }
+
+    /// Waits for an event, which may have come already.
+    pub fn event(&mut self, wanted: &Event) {
+        while !self.events.contains(wanted) {
+            match self.message() {
+                FromShim::Event(event) => self.events.push_back(event),
+                FromShim::Reply { .. } => panic!("a reply to nothing"),
+            }
+        }
+    }
+
+    /// Waits until a container has written something.
+    pub fn log_contains(&self, config: &ContainerConfig, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(&config.log.path).unwrap_or_default().contains(text) {
+            assert!(Instant::now() < deadline, "never said: {text}");
+            std::thread::yield_now();
         }
     }
 
@@ -251,13 +297,7 @@ impl Client {
 
     /// Waits for the event of `id`'s end and reads its record from disk.
     pub fn exited(&mut self, world: &World, id: &str) -> ExitRecord {
-        let wanted = Event::ContainerExited { id: id.to_owned() };
-        while !self.events.contains(&wanted) {
-            match self.message() {
-                FromShim::Event(event) => self.events.push_back(event),
-                FromShim::Reply { .. } => panic!("a reply to nothing"),
-            }
-        }
+        self.event(&Event::ContainerExited { id: id.to_owned() });
         let text = std::fs::read(world.run().record(id)).unwrap();
         let record: klet_cri::paths::ContainerRecord = serde_json::from_slice(&text).unwrap();
         match record.container.state {

@@ -1,0 +1,4 @@
+//! Programs that klet is measured against.
+
+pub mod oci;
+pub mod podman;
