@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Output;
 
-use klet_e2e::{Session, World, workspace};
+use klet_e2e::{Session, World, images};
 use serde_json::{Value, json};
 
 fn sh(script: &str) -> Value {
@@ -27,7 +27,7 @@ fn assert_order(text: &str, expected: &[&str]) {
 }
 
 fn archive(name: &str) -> String {
-    workspace().join(format!("target/images/{name}.tar")).display().to_string()
+    images().join(format!("{name}.tar")).display().to_string()
 }
 
 /// A pod that is initialised, runs its hooks, and is restarted by its liveness probe.
@@ -57,7 +57,7 @@ fn eventful(world: &World) -> anyhow::Result<()> {
             }],
         },
     }))?;
-    world.kletctl_ok(&["wait", "--for=condition=Ready", "pod/eventful", "--timeout=60s"])?;
+    world.kletctl_ok(&["wait", "--for=condition=Ready", "pod/eventful", "--timeout=120s"])?;
     world.kletctl_ok(&["exec", "eventful", "--", "rm", "/work/state"])?;
     world.until("the pod was restarted and is ready", |world| {
         let pod = world.pod("eventful")?;

@@ -122,6 +122,10 @@ fn frozen(world: &World) -> anyhow::Result<()> {
     for event in world.events("web")? {
         println!("   | {event}");
     }
+    println!("   Its life, as `kletctl timeline web` draws it:");
+    let life = world.kletctl_ok(&["timeline", "web"])?;
+    let drawing = life.lines().take_while(|line| !line.starts_with("TIME"));
+    drawing.for_each(|line| println!("   | {line}"));
     Ok(())
 }
 
