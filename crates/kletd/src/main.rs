@@ -13,6 +13,7 @@ mod node;
 mod node_object;
 mod pod;
 mod prober;
+mod qos;
 mod shim;
 mod static_pods;
 mod timeline;
@@ -32,6 +33,7 @@ use klet_cgroup::Cgroups;
 use klet_image::ImageStore;
 use klet_net::{NetConfig, Network};
 use klet_pod::NodeFacts;
+use klet_spec::resources;
 use klet_store::{OpenError, Store};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +44,7 @@ use api::Backend;
 use config::{Config, Flags};
 use node::{Node, NodeRef};
 use pod::dispatch::{self, Workers};
+use qos::Classes;
 
 /// How often old events are removed.
 const EVENT_EXPIRY: Duration = Duration::from_secs(600);
@@ -138,9 +141,6 @@ fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
     let cgroups = Cgroups::detect().context("cannot find the control groups")?;
-    cgroups
-        .settle(&config.cgroup_parent, "kletd")
-        .with_context(|| format!("cannot make the cgroup parent {}", config.cgroup_parent))?;
     let pod_cidr = config
         .pod_cidr
         .parse()
@@ -152,7 +152,9 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
     };
     let gateway = network.gateway();
     let registry = Registry::new(store.clone());
-    let machine = machine::look();
+    let machine = machine::look(cgroups.is_v2());
+    let all = resources::node(machine::cpus() as i128 * 1000, machine.memory_bytes);
+    let classes = Classes::open(cgroups.clone(), &config.cgroup_parent, &all)?;
     let launcher =
         shim::Launcher::new(config.run.clone(), config.cgroup_parent.clone(), cgroups.clone())?;
     Ok(Arc::new(Node {
@@ -167,6 +169,7 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
         machine,
         registry,
         cgroups,
+        classes,
         launcher,
         config,
     }))

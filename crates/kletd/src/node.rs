@@ -17,6 +17,7 @@ use klet_spec::environment::{Facts, resource_value};
 
 use crate::config::Config;
 use crate::events::Recorder;
+use crate::qos::Classes;
 use crate::shim::Launcher;
 use crate::timeline::Timelines;
 
@@ -28,6 +29,7 @@ pub struct Node {
     pub images: ImageStore,
     pub network: Network,
     pub cgroups: Cgroups,
+    pub classes: Arc<Classes>,
     pub launcher: Launcher,
     pub events: Recorder,
     pub timelines: Timelines,

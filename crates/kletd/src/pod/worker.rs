@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use klet_api::{Pod, PodStatus};
 use klet_pod::{Action, Memory, Observed, Plan, text};
+use klet_spec::resources;
 use klet_volume::PodVolume;
 use tokio::sync::{Notify, watch};
 
@@ -20,6 +21,7 @@ use super::{Identity, SharedShim, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
 use crate::prober::Probes;
+use crate::qos::Share;
 use crate::timeline::What;
 
 /// Annotations of the kubelet's own, in its memory only.
@@ -53,6 +55,8 @@ pub struct Worker {
     pub desired: watch::Receiver<Desired>,
     /// Volumes that are set up, by name; empty after a restart of the daemon until needed again.
     pub volumes: BTreeMap<String, PodVolume>,
+    /// Its part of its class of pods, until it has ended.
+    pub share: Option<Share>,
     wake: Arc<Notify>,
     retry: Duration,
     /// It has been told that the pod's deadline has passed.
@@ -80,6 +84,13 @@ enum Turn {
     Over,
 }
 
+/// An ended pod uses nothing.
+fn share(node: &NodeRef, pod: &Pod) -> Option<Share> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let spec = pod.spec.as_ref().filter(|_| !matches!(phase, Some("Succeeded" | "Failed")))?;
+    node.classes.hold(resources::qos(pod), resources::pod_cpu_request(spec))
+}
+
 impl Worker {
     #[must_use]
     pub fn new(
@@ -103,6 +114,7 @@ impl Worker {
             late: false,
             first_seen: Timestamp::now(),
             removed: false,
+            share: share(&node, &pod),
             node,
             identity,
             pod,
