@@ -90,6 +90,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         make_private(directory)?;
     }
     let store = open_store(&config)?;
+    let pods = config.root.join("pods");
+    make_private(&pods)?;
+    klet_volume::share(&pods).with_context(|| format!("cannot share mounts below {}", pods.display()))?;
     let node = make_node(config, &store)?;
     node.registry.ensure_defaults().await.context("cannot create the first namespaces")?;
     node_object::publish(&node).await.context("cannot publish the node object")?;
