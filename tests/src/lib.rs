@@ -352,7 +352,10 @@ impl World {
         found.extend(veths.map(ToOwned::to_owned));
         let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id()))?;
         let own = self.directory.display().to_string();
-        found.extend(mounts.lines().filter(|line| line.contains(&own)).map(ToOwned::to_owned));
+        // The directory of pods is a mount of its own where the host's mounts are not shared.
+        let pods = format!(" {own}/root/pods ");
+        let left = |line: &&str| line.contains(&own) && !line.contains(&pods);
+        found.extend(mounts.lines().filter(left).map(ToOwned::to_owned));
         Ok(found)
     }
 

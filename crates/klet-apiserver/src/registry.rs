@@ -217,6 +217,27 @@ impl Registry {
         convert(&self.store.modify(&key::<Pod>(Some(namespace), name), change).await?)
     }
 
+    /// Gives a pod that has no node to `node`, as a scheduler does.
+    ///
+    /// # Errors
+    /// [`WriteError::NotFound`], [`RegistryError::OtherUid`], and what the store answers.
+    pub async fn bind_pod(&self, pod: &Pod, node: &str) -> Result<(), RegistryError> {
+        let meta = &pod.metadata;
+        let [namespace, name, uid] =
+            [&meta.namespace, &meta.name, &meta.uid].map(|text| text.clone().unwrap_or_default());
+        let node = node.to_owned();
+        let change = move |mut pod: Value| {
+            same_uid(&pod, &uid)?;
+            pod["spec"]["nodeName"] = json!(node);
+            pod["status"]["conditions"] = json!([{
+                "type": "PodScheduled", "status": "True", "lastTransitionTime": meta::now(),
+            }]);
+            Ok::<_, RegistryError>(Some(pod))
+        };
+        self.store.modify(&key::<Pod>(Some(&namespace), &name), change).await?;
+        Ok(())
+    }
+
     /// Removes a pod for good: the end of a graceful deletion. A pod with finalizers
     /// stays, with a grace of 0, until they are gone. A pod that is gone already, or has
     /// been replaced by another of its name, is no error.

@@ -56,6 +56,10 @@ pub struct Flags {
     /// Most processes in one pod [default: 4096]
     #[arg(long, value_name = "N")]
     pub pod_pids_limit: Option<i64>,
+    /// Sysctls that pods may set beside the safe ones, such as net.core.somaxconn or net.*
+    /// [default: none]
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub allowed_unsafe_sysctls: Option<Vec<String>>,
     /// Least level of log lines: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -76,6 +80,7 @@ pub struct Config {
     pub cluster_domain: String,
     pub cluster_dns: Option<Ipv4Addr>,
     pub pod_pids_limit: i64,
+    pub allowed_unsafe_sysctls: Vec<String>,
     pub log_level: tracing::Level,
 }
 
@@ -123,6 +128,10 @@ impl Config {
                 .unwrap_or_else(|| "cluster.local".into()),
             cluster_dns: flags.cluster_dns.or(file.cluster_dns),
             pod_pids_limit: flags.pod_pids_limit.or(file.pod_pids_limit).unwrap_or(4096),
+            allowed_unsafe_sysctls: flags
+                .allowed_unsafe_sysctls
+                .or(file.allowed_unsafe_sysctls)
+                .unwrap_or_default(),
             log_level: level.parse().with_context(|| {
                 format!("--log-level {level:?} is none of error, warn, info, debug, trace")
             })?,

@@ -78,6 +78,11 @@ impl Recorder {
         self.send(pod, None, "default-scheduler", Severity::Normal, "Scheduled", message);
     }
 
+    /// The scheduler's word that there is no place for the pod.
+    pub fn unschedulable(&self, pod: &Pod, why: String) {
+        self.send(pod, None, "default-scheduler", Severity::Warning, "FailedScheduling", why);
+    }
+
     fn send(
         &self,
         pod: &Pod,

@@ -93,6 +93,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         make_private(directory)?;
     }
     let store = open_store(&config)?;
+    let pods = config.root.join("pods");
+    make_private(&pods)?;
+    klet_volume::share(&pods)
+        .with_context(|| format!("cannot share mounts below {}", pods.display()))?;
     let node = make_node(config, &store)?;
     node.registry.ensure_defaults().await.context("cannot create the first namespaces")?;
     node_object::publish(&node).await.context("cannot publish the node object")?;
@@ -102,7 +106,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         store,
         node_name: node.config.node_name.clone(),
         node: backend.clone(),
-        admission: Arc::new(api::admission::OneNode { name: node.config.node_name.clone() }),
+        admission: Arc::new(api::admission::OneNode { ledger: node.ledger.clone() }),
         extension: Some(backend),
     });
     let listener = listen(&node.config.socket)?;
@@ -155,6 +159,13 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
     let machine = machine::look(cgroups.is_v2());
     let all = resources::node(machine::cpus() as i128 * 1000, machine.memory_bytes);
     let classes = Classes::open(cgroups.clone(), &config.cgroup_parent, &all)?;
+    let allocatable = machine::allocatable(&machine, &config.root);
+    let offer = klet_pod::fit::Offer {
+        name: config.node_name.clone(),
+        labels: node_object::labels(&config.node_name),
+        allocatable: allocatable.clone(),
+        unsafe_sysctls: config.allowed_unsafe_sysctls.clone(),
+    };
     let launcher =
         shim::Launcher::new(config.run.clone(), config.cgroup_parent.clone(), cgroups.clone())?;
     Ok(Arc::new(Node {
@@ -163,7 +174,8 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
         events: events::Recorder::start(registry.clone(), &config.node_name),
         timelines: timeline::Timelines::default(),
         facts: NodeFacts { name: config.node_name.clone(), host_ips: machine::host_ips(gateway) },
-        allocatable: machine::allocatable(&machine, &config.root),
+        ledger: pod::ledger::Ledger::new(offer),
+        allocatable,
         adopting: !pod::orphans::names(&config.run.join("pods")).is_empty(),
         started: Instant::now(),
         machine,

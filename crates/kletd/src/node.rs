@@ -17,6 +17,7 @@ use klet_spec::environment::{Facts, resource_value};
 
 use crate::config::Config;
 use crate::events::Recorder;
+use crate::pod::ledger::Ledger;
 use crate::qos::Classes;
 use crate::shim::Launcher;
 use crate::timeline::Timelines;
@@ -33,6 +34,7 @@ pub struct Node {
     pub launcher: Launcher,
     pub events: Recorder,
     pub timelines: Timelines,
+    pub ledger: Ledger,
     pub facts: NodeFacts,
     pub machine: Machine,
     /// Node allocatable, by resource name.

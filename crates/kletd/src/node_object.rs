@@ -1,5 +1,7 @@
 //! The `Node` object: this machine as Kubernetes describes it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use klet_api::k8s_openapi::api::core::v1::{
     Node as NodeObject, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo,
@@ -19,18 +21,23 @@ pub async fn publish(node: &NodeRef) -> Result<(), RegistryError> {
     node.registry.put(None, name, &object(node)).await.map(drop)
 }
 
-fn object(node: &NodeRef) -> NodeObject {
-    let name = node.config.node_name.clone();
+/// Labels of the node, as the kubelet sets them.
+#[must_use]
+pub fn labels(name: &str) -> BTreeMap<String, String> {
     let labels = [
-        ("kubernetes.io/hostname", name.as_str()),
+        ("kubernetes.io/hostname", name),
         ("kubernetes.io/os", "linux"),
         ("kubernetes.io/arch", arch()),
     ];
-    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn object(node: &NodeRef) -> NodeObject {
+    let name = node.config.node_name.clone();
     NodeObject {
         metadata: ObjectMeta {
+            labels: Some(labels(&name)),
             name: Some(name),
-            labels: Some(labels.into()),
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {
