@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := target/release
-SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make util-linux
+SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make nftables util-linux
 VM_PACKAGES := qemu-system-x86
 
 .PHONY: help setup build images run test chaos vm-test oracle lint docs ci install uninstall clean

@@ -184,7 +184,10 @@ impl World {
         command.arg(binary("kletd"));
         for directory in ["root", "run", "log", "manifests"] {
             let flag = if directory == "log" { "log-dir" } else { directory };
-            command.arg(format!("--{flag}")).arg(self.path(directory));
+            // A flag is given once.
+            if !further.contains(&format!("--{flag}").as_str()) {
+                command.arg(format!("--{flag}")).arg(self.path(directory));
+            }
         }
         command.args(["--cgroup-parent", &parent, "--node-name", NODE]);
         command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
@@ -387,6 +390,7 @@ impl World {
         let output = Command::new("nsenter")
             .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
             .args(command)
+            .stdin(Stdio::null())
             .output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

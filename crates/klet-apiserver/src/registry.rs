@@ -103,12 +103,20 @@ impl Registry {
     /// What the store answers.
     pub async fn ensure_defaults(&self) -> Result<(), RegistryError> {
         for name in ["default", "kube-system"] {
-            match self.store.create(&key::<Namespace>(None, name), namespace(name)).await {
-                Ok(_) | Err(WriteError::Exists) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.ensure_namespace(name).await?;
         }
         Ok(())
+    }
+
+    /// Creates a namespace if there is none of this name.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn ensure_namespace(&self, name: &str) -> Result<(), RegistryError> {
+        match self.store.create(&key::<Namespace>(None, name), namespace(name)).await {
+            Ok(_) | Err(WriteError::Exists) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One object; `None` if there is none.

@@ -1,6 +1,7 @@
 //! The `Node` object: this machine as Kubernetes describes it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use klet_api::k8s_openapi::api::core::v1::{
@@ -12,11 +13,19 @@ use klet_apiserver::RegistryError;
 
 use crate::node::NodeRef;
 
+/// Pause before a write that was refused is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Writes the node object; pods run without it while the disk is full.
+pub async fn keep_trying(node: NodeRef) {
+    while let Err(error) = publish(&node).await {
+        tracing::warn!(%error, "the node object is not written, trying again");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
 /// Writes the node object; what users added to it (labels, annotations) is replaced.
-///
-/// # Errors
-/// The store refuses.
-pub async fn publish(node: &NodeRef) -> Result<(), RegistryError> {
+async fn publish(node: &NodeRef) -> Result<(), RegistryError> {
     let name = &node.config.node_name;
     node.registry.put(None, name, &object(node)).await.map(drop)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use klet_api::{Pod, PodStatus};
 use klet_pod::{Action, Memory, Observed, Plan, text};
 use klet_spec::resources;
@@ -20,6 +21,7 @@ use super::records::Records;
 use super::{Identity, SharedShim, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
+use crate::objects;
 use crate::prober::Probes;
 use crate::qos::Share;
 use crate::timeline::What;
@@ -65,6 +67,8 @@ pub struct Worker {
     first_seen: Timestamp,
     /// Counts changes of ConfigMaps and Secrets; volumes are brought up to date when it moves.
     sources: watch::Receiver<u64>,
+    /// The object is another than the one that was kept last.
+    changed: bool,
     /// What downwardAPI volumes show of the object.
     shown: Shown,
 }
@@ -122,6 +126,7 @@ impl Worker {
             desired,
             wake,
             sources,
+            changed: false,
             shown: Shown::default(),
         }
     }
@@ -157,6 +162,12 @@ impl Worker {
         if self.sources.has_changed().unwrap_or(false) || self.labels_changed() {
             self.sources.mark_unchanged();
             self.refresh_volumes().await;
+        }
+        if std::mem::take(&mut self.changed) && self.identity.dir.exists() {
+            // Without it the pod runs as well: it is for the day the store is lost.
+            if let Err(error) = objects::keep(&self.identity.dir, &self.pod) {
+                tracing::warn!(%error, pod = self.identity.name, "the pod's object is not kept");
+            }
         }
         let now = Timestamp::now();
         self.tell_deadline(now);
@@ -285,6 +296,8 @@ impl Worker {
             pod.status = Some(merge(own, theirs));
         }
         let was_leaving = self.pod.metadata.deletion_timestamp.is_some();
+        self.changed |=
+            self.pod.spec != pod.spec || !same_wishes(&self.pod.metadata, &pod.metadata);
         self.pod = pod;
         if !was_leaving && self.pod.metadata.deletion_timestamp.is_some() {
             let seconds = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
@@ -333,6 +346,14 @@ impl Worker {
             () = sleep => {}
         }
     }
+}
+
+fn same_wishes(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.labels == other.labels
+        && one.annotations == other.annotations
+        && one.finalizers == other.finalizers
+        && one.deletion_timestamp == other.deletion_timestamp
+        && one.deletion_grace_period_seconds == other.deletion_grace_period_seconds
 }
 
 /// `own` with the conditions of `theirs` that the node does not write itself.
