@@ -5,10 +5,10 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := target/release
-SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make util-linux
+SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make nftables util-linux
 VM_PACKAGES := qemu-system-x86
 
-.PHONY: help setup build images run test chaos lint docs ci install uninstall clean
+.PHONY: help setup build images run test chaos vm-test oracle lint docs ci install uninstall clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -36,6 +36,10 @@ chaos: build images ## kill kletd at random moments under load for SECONDS (60);
 vm-test: build images ## kernel and end-to-end tests on cgroup v2 and Linux 6.1, in a virtual machine (TEST=name)
 	@$(MAKE) -s setup SYSTEM_PACKAGES=$(VM_PACKAGES)
 	$(CARGO) run --locked --release -q -p klet-e2e --bin vm -- $(TEST)
+
+ORACLE ?= ../shared/oracle
+oracle: build images ## every case of the folder ORACLE against what a real node did (ARGS=--fast|--only NAME)
+	$(CARGO) run --locked --release -q -p klet-oracle -- $(ORACLE) $(ARGS)
 
 lint: setup ## format and lints
 	$(CARGO) fmt --check

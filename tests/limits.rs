@@ -63,6 +63,7 @@ fn expected() -> &'static [(&'static str, &'static str, &'static str)] {
             ("cpu", "./cpu.weight", "59"),
             ("cpu", "./cpu.max", "75000 100000"),
             ("memory", "../memory.max", "67108864"),
+            ("memory", "../memory.oom.group", "0"),
             ("cpu", "../cpu.weight", "59"),
             ("cpu", "../cpu.max", "75000 100000"),
             ("pids", "../pids.max", "4096"),
@@ -106,6 +107,30 @@ fn limits_are_in_force_and_the_container_sees_its_own() -> anyhow::Result<()> {
         Ok((log(world, "limited")? == "67108864\nrefused\n").then_some(()))
     })?;
     world.delete("limited")?;
+    world.end()
+}
+
+#[test]
+fn a_class_of_pods_weighs_what_its_pods_request() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    let requests = |cpu: &str| json!({ "resources": { "requests": { "cpu": cpu } } });
+    for (name, container) in
+        [("half", requests("500m")), ("quarter", requests("250m")), ("modest", json!({}))]
+    {
+        world.create(&pod(name, "exec sleep 1000", container))?;
+    }
+    let weight = |name: &str| -> anyhow::Result<String> {
+        let pid = world.processes_of(&until_ready(&world, name)?)?.first().context("none")?.clone();
+        let file = if cgroup_v2() { "../../cpu.weight" } else { "../../cpu.shares" };
+        Ok(read_to_string(group_of(&pid, "cpu")?.join(file))?.trim().to_owned())
+    };
+    let [heavy, light, least] = if cgroup_v2() { ["80", "59", "1"] } else { ["768", "512", "2"] };
+    assert_eq!((weight("half")?, weight("quarter")?), (heavy.into(), heavy.into()));
+    assert_eq!(weight("modest")?, least);
+    world.delete("quarter")?;
+    world.until("the class weighs less", |_| Ok((weight("half")? == light).then_some(())))?;
+    world.delete("half")?;
+    world.delete("modest")?;
     world.end()
 }
 

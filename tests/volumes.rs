@@ -79,3 +79,33 @@ fn a_static_pod_follows_its_file() -> anyhow::Result<()> {
     })?;
     world.end()
 }
+
+#[test]
+fn a_sub_path_shows_its_part_of_the_volume() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    world.request("POST", CONFIG_MAPS, &config_map("one"))?;
+    world.create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "parts" },
+        "spec": {
+            "restartPolicy": "Never",
+            "volumes": [
+                { "name": "settings", "configMap": { "name": "settings" } },
+                { "name": "work", "emptyDir": {} },
+            ],
+            "containers": [{
+                "name": "main", "image": "busybox",
+                "command": ["sh", "-c", "cat /one; echo; echo two > /a/f; cat /b/f; stat -c %a /a"],
+                "volumeMounts": [
+                    { "name": "settings", "mountPath": "/one", "subPath": "key" },
+                    { "name": "work", "mountPath": "/a", "subPath": "x/y" },
+                    { "name": "work", "mountPath": "/b", "subPath": "x/y" },
+                ],
+            }],
+        },
+    }))?;
+    world.until("both parts are seen", |world| {
+        Ok((log(world, "parts")? == "one\ntwo\n777\n").then_some(()))
+    })?;
+    world.delete("parts")?;
+    world.end()
+}

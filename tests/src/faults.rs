@@ -125,16 +125,22 @@ impl World {
     /// # Errors
     /// It fails; its error output.
     pub fn must(&self, command: &[&str]) -> anyhow::Result<()> {
-        let output = Command::new("nsenter")
-            .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
-            .args(command)
-            .output()?;
+        let output = self.enter(command).output()?;
         ensure!(
             output.status.success(),
             "{command:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(())
+    }
+
+    /// A command in the world's namespaces, not started yet.
+    #[must_use]
+    pub fn enter(&self, command: &[&str]) -> Command {
+        let mut entered = Command::new("nsenter");
+        entered.args(["--net", "--mount", "--target", &self.holder.id().to_string()]);
+        entered.args(command);
+        entered
     }
 
     /// A connection to the API socket.

@@ -184,7 +184,10 @@ impl World {
         command.arg(binary("kletd"));
         for directory in ["root", "run", "log", "manifests"] {
             let flag = if directory == "log" { "log-dir" } else { directory };
-            command.arg(format!("--{flag}")).arg(self.path(directory));
+            // A flag is given once.
+            if !further.contains(&format!("--{flag}").as_str()) {
+                command.arg(format!("--{flag}")).arg(self.path(directory));
+            }
         }
         command.args(["--cgroup-parent", &parent, "--node-name", NODE]);
         command.args(["--log-level", "debug"]).args(&self.arguments).args(further);
@@ -352,7 +355,10 @@ impl World {
         found.extend(veths.map(ToOwned::to_owned));
         let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id()))?;
         let own = self.directory.display().to_string();
-        found.extend(mounts.lines().filter(|line| line.contains(&own)).map(ToOwned::to_owned));
+        // The directory of pods is a mount of its own where the host's mounts are not shared.
+        let pods = format!(" {own}/root/pods ");
+        let left = |line: &&str| line.contains(&own) && !line.contains(&pods);
+        found.extend(mounts.lines().filter(left).map(ToOwned::to_owned));
         Ok(found)
     }
 
@@ -384,6 +390,7 @@ impl World {
         let output = Command::new("nsenter")
             .args(["--net", "--mount", "--target", &self.holder.id().to_string()])
             .args(command)
+            .stdin(Stdio::null())
             .output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -29,42 +29,10 @@ impl Machine<'_> {
     /// # Errors
     /// It does not start, ends without a verdict, or is not done by the deadline.
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<String> {
-        let console = File::create(self.console)?;
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(console);
-        let mut qemu =
-            Ended(command.spawn().context("cannot start qemu-system-x86_64 with setpriv")?);
-        let output = qemu.0.stdout.take().context("no output")?;
-        let (sender, lines) = channel();
-        let reader = std::thread::spawn(move || {
-            let mut output = BufReader::new(output);
-            let mut line = Vec::new();
-            while output.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                if sender.send(std::mem::take(&mut line)).is_err() {
-                    break;
-                }
-            }
-        });
-        let end = Instant::now() + self.deadline;
-        let mut verdict = None;
-        loop {
-            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    let text = String::from_utf8_lossy(&line);
-                    match text.trim_end().strip_prefix(VERDICT) {
-                        Some(words) => verdict = Some(words.to_owned()),
-                        None => out.write_all(&line)?,
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("the virtual machine was not done after {:?}: ended it", self.deadline)
-                }
-            }
-        }
-        qemu.0.wait()?;
-        let _ = reader.join();
-        verdict.context("the virtual machine ended without a verdict")
+        // QEMU's own complaints stand before what the kernel says.
+        command.stderr(File::create(self.console)?);
+        follow(&mut command, self.deadline, out)
     }
 
     fn command(&self) -> Command {
@@ -81,6 +49,46 @@ impl Machine<'_> {
     }
 }
 
+fn follow(
+    command: &mut Command,
+    deadline: Duration,
+    out: &mut impl Write,
+) -> anyhow::Result<String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut machine = Ended(command.spawn().context("cannot start setpriv and QEMU")?);
+    let output = machine.0.stdout.take().context("no output")?;
+    let (sender, lines) = channel();
+    let reader = std::thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            if sender.send(std::mem::take(&mut line)).is_err() {
+                break;
+            }
+        }
+    });
+    let end = Instant::now() + deadline;
+    let mut verdict = None;
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                let text = String::from_utf8_lossy(&line);
+                match text.trim_end().strip_prefix(VERDICT) {
+                    Some(words) => verdict = Some(words.to_owned()),
+                    None => out.write_all(&line)?,
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the virtual machine was not done after {deadline:?} and was ended")
+            }
+        }
+    }
+    machine.0.wait()?;
+    let _ = reader.join();
+    verdict.context("the virtual machine ended without a verdict")
+}
+
 /// A process that does not outlive its owner.
 struct Ended(Child);
 
@@ -88,5 +96,33 @@ impl Drop for Ended {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine that does as the script says.
+    fn follow_script(script: &str, deadline: Duration) -> (Result<String, String>, String) {
+        let mut out = Vec::new();
+        let verdict = follow(Command::new("sh").args(["-c", script]), deadline, &mut out);
+        (verdict.map_err(|error| error.to_string()), String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn output_is_handed_on_and_the_verdict_kept() {
+        let minute = Duration::from_secs(60);
+        let script = "echo == a; printf 'klet-vm: failed: a b\\r\\n'; echo end";
+        let (verdict, out) = follow_script(script, minute);
+        assert_eq!((verdict.as_deref(), &*out), (Ok("failed: a b"), "== a\nend\n"));
+        let (verdict, _) = follow_script("echo klet-vm:", minute);
+        assert_eq!(verdict.unwrap_err(), "the virtual machine ended without a verdict");
+    }
+
+    #[test]
+    fn what_hangs_is_ended() {
+        let (verdict, _) = follow_script("exec sleep 1000", Duration::from_secs(1));
+        assert_eq!(verdict.unwrap_err(), "the virtual machine was not done after 1s and was ended");
     }
 }

@@ -129,6 +129,14 @@ impl fmt::Debug for ExecSession {
 
 /// The last word on a pod before it is stored: defaults that depend on the node.
 pub trait Admission: Send + Sync + 'static {
+    /// Is there a place on the node for a new pod that names none?
+    ///
+    /// # Errors
+    /// Why it has to wait, as `PodScheduled` tells it.
+    fn schedule(&self, _pod: &Pod) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Changes or refuses a new pod; it is defaulted and validated already.
     ///
     /// # Errors

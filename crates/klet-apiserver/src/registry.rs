@@ -103,12 +103,20 @@ impl Registry {
     /// What the store answers.
     pub async fn ensure_defaults(&self) -> Result<(), RegistryError> {
         for name in ["default", "kube-system"] {
-            match self.store.create(&key::<Namespace>(None, name), namespace(name)).await {
-                Ok(_) | Err(WriteError::Exists) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.ensure_namespace(name).await?;
         }
         Ok(())
+    }
+
+    /// Creates a namespace if there is none of this name.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn ensure_namespace(&self, name: &str) -> Result<(), RegistryError> {
+        match self.store.create(&key::<Namespace>(None, name), namespace(name)).await {
+            Ok(_) | Err(WriteError::Exists) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One object; `None` if there is none.
@@ -215,6 +223,27 @@ impl Registry {
             Ok::<_, RegistryError>(Some(pod))
         };
         convert(&self.store.modify(&key::<Pod>(Some(namespace), name), change).await?)
+    }
+
+    /// Gives a pod that has no node to `node`, as a scheduler does.
+    ///
+    /// # Errors
+    /// [`WriteError::NotFound`], [`RegistryError::OtherUid`], and what the store answers.
+    pub async fn bind_pod(&self, pod: &Pod, node: &str) -> Result<(), RegistryError> {
+        let meta = &pod.metadata;
+        let [namespace, name, uid] =
+            [&meta.namespace, &meta.name, &meta.uid].map(|text| text.clone().unwrap_or_default());
+        let node = node.to_owned();
+        let change = move |mut pod: Value| {
+            same_uid(&pod, &uid)?;
+            pod["spec"]["nodeName"] = json!(node);
+            pod["status"]["conditions"] = json!([{
+                "type": "PodScheduled", "status": "True", "lastTransitionTime": meta::now(),
+            }]);
+            Ok::<_, RegistryError>(Some(pod))
+        };
+        self.store.modify(&key::<Pod>(Some(&namespace), &name), change).await?;
+        Ok(())
     }
 
     /// Removes a pod for good: the end of a graceful deletion. A pod with finalizers

@@ -79,6 +79,27 @@ impl Cgroups {
         group.own()?.try_for_each(|place| tree::settle_v2(&place.mount, &place.directory, leaf))
     }
 
+    /// Controllers that pods' limits need and that are not available here.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let needed: &[&'static str] = match &self.layout {
+            // Devices are kept by a program there, frozen is what every group can be.
+            Layout::V2(_) => &["cpu", "cpuset", "memory", "pids"],
+            Layout::V1(_) => &["cpu", "cpuset", "devices", "freezer", "memory", "pids"],
+        };
+        needed.iter().copied().filter(|controller| !self.has(controller)).collect()
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        match &self.layout {
+            Layout::V2(mount) => file::read(&mount.join("cgroup.controllers"))
+                .is_ok_and(|text| text.split_whitespace().any(|word| word == controller)),
+            Layout::V1(hierarchies) => {
+                hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&controller))
+            }
+        }
+    }
+
     /// The unified hierarchy is used.
     #[must_use]
     pub fn is_v2(&self) -> bool {

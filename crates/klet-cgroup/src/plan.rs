@@ -93,11 +93,6 @@ pub(super) fn v2(resources: &LinuxResources) -> Result<Vec<Knob>, CgroupError> {
         plan.maybe("memory", "memory.swap.max", swap_max(memory), Optional);
         plan.maybe("memory", "memory.low", memory.reservation().map(or_max), Optional);
     }
-    let own = resources.unified().as_ref().is_some_and(|u| u.contains_key("memory.oom.group"));
-    if !own {
-        // Kubernetes >= 1.28: one victim takes its whole container along.
-        plan.add("memory", "memory.oom.group", 1, Need::Default);
-    }
     if let Some(cpu) = resources.cpu() {
         plan.maybe("cpu", "cpu.weight", cpu.shares().filter(|s| *s > 0).map(weight), Optional);
         if let Some((value, need)) = cpu_max(cpu) {
@@ -116,7 +111,9 @@ pub(super) fn v2(resources: &LinuxResources) -> Result<Vec<Knob>, CgroupError> {
         Optional,
     );
     for (file, value) in sorted(resources) {
-        plan.add("unified", file, value, Required);
+        // Where there is no such file, there is no swap to keep away from.
+        let no_swap = (file, value) == ("memory.swap.max", "0");
+        plan.add("unified", file, value, if no_swap { Need::Default } else { Required });
     }
     Ok(plan.0)
 }

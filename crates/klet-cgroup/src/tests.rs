@@ -175,6 +175,27 @@ fn device_rules_reach_the_kernel() {
 }
 
 #[test]
+fn a_group_with_processes_hands_nothing_down_on_v2() {
+    let scratch = Scratch::new("occupied");
+    let group = scratch.group("one");
+    let mut child = run_in(&group, "echo up; exec sleep 600");
+    assert_eq!(line_of(&mut child), "up\n");
+    let below = scratch.cgroups.container(&format!("{}/one/two", scratch.path));
+    for result in [below.create(), scratch.cgroups.settle(below.path(), "leaf")] {
+        match result {
+            Err(CgroupError::Occupied { path, pids }) => {
+                assert!(group.v2 && path.ends_with("one"), "{}", path.display());
+                assert_eq!(pids, [child.id() as i32]);
+            }
+            other => assert!(!group.v2 && other.is_ok(), "{other:?}"),
+        }
+    }
+    group.kill().unwrap();
+    child.wait().unwrap();
+    below.create().unwrap();
+}
+
+#[test]
 fn a_refused_path_touches_nothing() {
     let cgroups = Cgroups::detect().unwrap();
     for path in ["/", "/a/../..", "relative"] {

@@ -77,6 +77,8 @@ pub(crate) fn sweep(
             messages.push(link::delete(link.index));
         } else if link.master == 0 {
             messages.push(link::set_master(link.index, bridge.index));
+            names.push(link.name.as_str());
+            messages.push(link::allow_hairpin(link.index));
         } else {
             continue;
         }

@@ -50,6 +50,9 @@ pub enum NetError {
         /// UID of the pod that has it.
         owner: String,
     },
+    /// A process of the host listens on the host port.
+    #[error("host port {0} is in use by another process of this node")]
+    HostPortTaken(HostPort),
     /// A file could not be read or written.
     #[error("pod network: {step} {}", path.display())]
     File {

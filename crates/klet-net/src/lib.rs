@@ -20,6 +20,7 @@ pub mod files;
 mod lease;
 mod link;
 mod model;
+mod monitor;
 mod network;
 mod nft;
 mod ports;
@@ -28,5 +29,6 @@ mod sysctl;
 
 pub use error::NetError;
 pub use model::{Attachment, HostPort, Lease, NetConfig, Protocol, Report};
+pub use monitor::Monitor;
 pub use network::Network;
 pub use ports::host_port_conflict;

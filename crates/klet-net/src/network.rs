@@ -12,7 +12,7 @@ use crate::error::NetError;
 use crate::lease::{LeaseDir, Leases, Record, check_uid};
 use crate::link::{self, POD_INTERFACE, Veth, errno};
 use crate::model::{Attachment, HostPort, Lease, NetConfig, Report};
-use crate::ports::host_port_conflict;
+use crate::ports::{self, host_port_conflict};
 use crate::ruleset::{self, Target};
 use crate::sysctl;
 
@@ -83,7 +83,8 @@ impl Network {
     /// a repetition makes the pair anew.
     ///
     /// # Errors
-    /// [`NetError::NotLeased`], [`NetError::HostPort`] if another pod has a port, [`NetError::Kernel`].
+    /// [`NetError::NotLeased`], [`NetError::HostPort`] if another pod has a port,
+    /// [`NetError::HostPortTaken`] if another process has, [`NetError::Kernel`].
     pub fn attach(
         &self,
         pod_uid: &str,
@@ -92,14 +93,19 @@ impl Network {
         route_socket: OwnedFd,
         host_ports: &[HostPort],
     ) -> Result<Attachment, NetError> {
+        // Held from the claim to the opening: who looks in between would miss the elements.
+        let table = (!host_ports.is_empty()).then(|| lock(&self.table));
         self.claim_ports(pod_uid, lease, host_ports)?;
         let name = bridge::veth_name(pod_uid);
         let done = self
             .make_pair(&name, lease, netns)
             .and_then(|()| configure_inside(Socket::from_fd(route_socket), lease))
-            .and_then(|()| self.open_ports(host_ports, lease.ip));
+            .and_then(|()| match &table {
+                Some(table) => self.open_ports(host_ports, lease.ip, table),
+                None => Ok(()),
+            });
         if let Err(error) = done {
-            self.undo(pod_uid, &name, lease.ip, host_ports);
+            self.undo(pod_uid, &name, lease.ip, host_ports, table.as_ref());
             return Err(error);
         }
         Ok(Attachment { host_interface: name, ips: vec![lease.ip] })
@@ -116,7 +122,9 @@ impl Network {
         let Some(record) = lock(&self.leases).get(pod_uid).cloned() else {
             return self.dir.remove(pod_uid);
         };
-        self.close_ports(&record.host_ports, record.ip)?;
+        if !record.host_ports.is_empty() {
+            self.close_ports(&record.host_ports, record.ip, &lock(&self.table))?;
+        }
         self.dir.remove(pod_uid)?;
         lock(&self.leases).remove(pod_uid);
         Ok(())
@@ -128,7 +136,7 @@ impl Network {
     /// # Errors
     /// [`NetError::File`], [`NetError::Kernel`]; what was done until then stays done.
     pub fn reconcile(&self, live: &BTreeSet<String>) -> Result<Report, NetError> {
-        let mut report = Report::default();
+        let mut removed = Vec::new();
         let dead: Vec<String> = lock(&self.leases)
             .records()
             .keys()
@@ -137,8 +145,18 @@ impl Network {
             .collect();
         for uid in dead {
             self.detach(&uid)?;
-            report.leases_removed.push(uid);
+            removed.push(uid);
         }
+        Ok(Report { leases_removed: removed, ..self.repair()? })
+    }
+
+    /// Restore what somebody else removed or changed: bridge, forwarding, the pods' interfaces on
+    /// the bridge, the table. Leases stay as they are.
+    ///
+    /// # Errors
+    /// [`NetError::File`], [`NetError::Kernel`]; what was done until then stays done.
+    pub fn repair(&self) -> Result<Report, NetError> {
+        let mut report = Report::default();
         let mut socket = route_socket()?;
         let (bridge, restored) = bridge::ensure(&mut socket, &self.config)?;
         *lock(&self.bridge) = bridge;
@@ -191,6 +209,10 @@ impl Network {
         host_ports: &[HostPort],
     ) -> Result<(), NetError> {
         check_uid(pod_uid)?;
+        let before = lock(&self.leases).get(pod_uid).map(|record| record.host_ports.clone());
+        for port in host_ports.iter().filter(|port| !before.iter().flatten().any(|b| b == *port)) {
+            ports::must_be_free(port)?;
+        }
         let record = {
             let mut leases = lock(&self.leases);
             let mut record =
@@ -234,8 +256,16 @@ impl Network {
     }
 
     /// Best effort: the error that made it necessary is the one to report.
-    fn undo(&self, pod_uid: &str, name: &str, ip: Ipv4Addr, host_ports: &[HostPort]) {
-        let outcome = self.close_ports(host_ports, ip).and_then(|()| {
+    fn undo(
+        &self,
+        pod_uid: &str,
+        name: &str,
+        ip: Ipv4Addr,
+        host_ports: &[HostPort],
+        table: Option<&MutexGuard<'_, ()>>,
+    ) {
+        let closed = table.map_or(Ok(()), |table| self.close_ports(host_ports, ip, table));
+        let outcome = closed.and_then(|()| {
             let record = Record { ip, host_ports: Vec::new() };
             lock(&self.leases).put(pod_uid, record.clone());
             self.dir.store(pod_uid, &record)?;
@@ -246,20 +276,22 @@ impl Network {
         }
     }
 
-    fn open_ports(&self, ports: &[HostPort], ip: Ipv4Addr) -> Result<(), NetError> {
-        if ports.is_empty() {
-            return Ok(());
-        }
-        let _table = lock(&self.table);
+    fn open_ports(
+        &self,
+        ports: &[HostPort],
+        ip: Ipv4Addr,
+        _table: &MutexGuard<'_, ()>,
+    ) -> Result<(), NetError> {
         ruleset::add(&mut filter_socket()?, &self.config, &targets(ports, ip))
             .map_err(self.on_table("add host ports to"))
     }
 
-    fn close_ports(&self, ports: &[HostPort], ip: Ipv4Addr) -> Result<(), NetError> {
-        if ports.is_empty() {
-            return Ok(());
-        }
-        let _table = lock(&self.table);
+    fn close_ports(
+        &self,
+        ports: &[HostPort],
+        ip: Ipv4Addr,
+        _table: &MutexGuard<'_, ()>,
+    ) -> Result<(), NetError> {
         ruleset::remove(&mut filter_socket()?, &self.config, &targets(ports, ip))
             .map_err(self.on_table("remove host ports from"))
     }

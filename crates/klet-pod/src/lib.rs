@@ -5,11 +5,13 @@
 //!
 //! * [`plan::plan`]: which [`Action`]s now, and when to look again;
 //! * [`status::status`]: what the API should say about the pod;
+//! * [`fit`]: whether the node has room for it;
 //! * [`probe`]: whether to probe now and what an outcome means;
 //! * [`backoff`]: how long to wait before the next attempt.
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod fit;
 mod memory;
 pub mod model;
 pub mod plan;

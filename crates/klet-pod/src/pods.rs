@@ -56,6 +56,12 @@ pub(crate) fn definition(container: &Container) -> u64 {
     crate::plan::definition_hash(&container.name, container.image.as_deref().unwrap_or_default())
 }
 
+/// `spec.nodeName`, if there is one.
+pub(crate) fn node_name(pod: &Pod) -> Option<&str> {
+    let name = pod.spec.as_ref()?.node_name.as_deref()?;
+    (!name.is_empty()).then_some(name)
+}
+
 pub(crate) fn deleted(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }

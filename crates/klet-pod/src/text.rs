@@ -133,6 +133,28 @@ pub fn start_error(error: &str) -> String {
     format!("Error: {error}")
 }
 
+/// `FailedScheduling`: the one node is not for this pod; `helped` when there being fewer others
+/// could change that.
+#[must_use]
+pub fn unschedulable(reasons: &[String], helped: bool) -> String {
+    let reasons: Vec<_> = reasons.iter().map(|reason| format!("1 {reason}")).collect();
+    let preemption = if helped {
+        "No preemption victims found for incoming pod"
+    } else {
+        "Preemption is not helpful for scheduling"
+    };
+    format!(
+        "0/1 nodes are available: {}. preemption: 0/1 nodes are available: 1 {preemption}.",
+        reasons.join(", ")
+    )
+}
+
+/// `status.message` of a pod that the node has refused.
+#[must_use]
+pub fn rejected(message: &str) -> String {
+    format!("Pod was rejected: {message}")
+}
+
 /// A failed exec hook: exit code, what it wrote to stderr, and both streams together.
 #[must_use]
 pub fn exec_hook_failed(

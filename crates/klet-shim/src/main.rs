@@ -38,10 +38,22 @@ fn main() -> ExitCode {
     match pod::supervise(&arguments.run, &arguments.pod, &arguments.cgroup) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("klet-shim: pod {}: {error}", arguments.pod);
+            eprintln!("klet-shim: pod {}: {}", arguments.pod, chain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error with all its causes, in one line: kletd shows it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {

@@ -50,6 +50,8 @@ pub struct Machine {
     pub devices: Vec<LinuxDevice>,
     /// Paths like `/sys/devices/system/cpu/cpu0/thermal_throttle`, expanded.
     pub extra_masked: Vec<String>,
+    /// Control groups are version 2.
+    pub cgroup_v2: bool,
 }
 
 /// Everything a spec is made of.
@@ -202,7 +204,7 @@ fn user(input: &Input<'_>, context: Context<'_>) -> User {
 }
 
 fn linux(input: &Input<'_>, context: Context<'_>, capabilities: &Capabilities) -> Linux {
-    let mut limits = resources::container(input.container);
+    let mut limits = resources::container(input.container, input.machine.cgroup_v2);
     // The builder starts from runc's example configuration: what is not wanted must be emptied.
     let mut linux = LinuxBuilder::default()
         .masked_paths(Vec::new())

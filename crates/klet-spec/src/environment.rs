@@ -1,6 +1,6 @@
 //! The environment of a container (kubelet: `makeEnvironmentVariables`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use klet_api::k8s_openapi::api::core::v1::{
@@ -236,6 +236,34 @@ fn divide(value: &str, divisor: &str) -> Option<String> {
 /// Replaces `$(NAME)` by the variable's value; unknown names stay as written, `$$` is a literal `$`.
 #[must_use]
 pub fn expand(text: &str, variables: &Environment) -> String {
+    expand_with(text, |name| variables.get(name).map(String::as_str))
+}
+
+/// What `subPathExpr` means: every variable in it must have a value.
+///
+/// # Errors
+/// The names of those without one, or the path is absolute.
+pub fn sub_path(expression: &str, variables: &Environment) -> Result<String, ConfigError> {
+    let mut missing = BTreeSet::new();
+    let path = expand_with(expression, |name| {
+        let value = variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        if value.is_none() {
+            missing.insert(name.to_owned());
+        }
+        value
+    });
+    if !missing.is_empty() {
+        let names: Vec<_> = missing.into_iter().collect();
+        return Err(ConfigError::Config(format!("missing value for {}", names.join(", "))));
+    }
+    if path.starts_with('/') {
+        let text = format!("error SubPath `{path}` must not be an absolute path");
+        return Err(ConfigError::Config(text));
+    }
+    Ok(path)
+}
+
+fn expand_with<'a>(text: &str, mut value: impl FnMut(&str) -> Option<&'a str>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -245,7 +273,7 @@ pub fn expand(text: &str, variables: &Environment) -> String {
             out.push('$');
             rest = tail;
         } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|s| s.split_once(')')) {
-            match variables.get(name) {
+            match value(name) {
                 Some(value) => out.push_str(value),
                 None => out.push_str(&rest[at..at + name.len() + 3]),
             }
@@ -280,6 +308,16 @@ mod tests {
         ] {
             assert_eq!(expand(text, &variables), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_sub_path_needs_every_value() {
+        let variables: Environment =
+            [("A", "x"), ("E", ""), ("R", "/r")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        assert_eq!(sub_path("e-$(A)/$$(B)", &variables), Ok("e-x/$(B)".to_owned()));
+        let refused = |text: &str| sub_path(text, &variables).unwrap_err().to_string();
+        assert_eq!(refused("$(Z)/$(E)/$(B)/$(Z)"), "missing value for B, E, Z");
+        assert_eq!(refused("$(R)"), "error SubPath `/r` must not be an absolute path");
     }
 
     #[test]

@@ -122,12 +122,36 @@ fn memory(limit: Option<i64>) -> Option<LinuxMemory> {
     Some(memory)
 }
 
-/// The container's own limits.
+/// The container's own limits. Version 2 can do more: no swap whatever the limit (kubelet `NoSwap`), and
+/// out of memory a container goes as one (kubelet without `singleProcessOOMKill`).
 #[must_use]
-pub fn container(container: &Container) -> LinuxResources {
+pub fn container(container: &Container, cgroup_v2: bool) -> LinuxResources {
     let mut resources = LinuxResources::default();
     resources.set_cpu(Some(cpu(cpu_request(container), cpu_limit(container))));
     resources.set_memory(memory(memory_limit(container)));
+    if cgroup_v2 {
+        let files = [("memory.oom.group", "1"), ("memory.swap.max", "0")];
+        let files = files.map(|(file, value)| (file.to_owned(), value.to_owned()));
+        resources.set_unified(Some(files.into()));
+    }
+    resources
+}
+
+/// The weight of a class of pods that together request this much cpu, thousandths.
+#[must_use]
+pub fn class(milli: i128) -> LinuxResources {
+    let mut cpu = LinuxCpu::default();
+    cpu.set_shares(Some(shares(milli)));
+    let mut resources = LinuxResources::default();
+    resources.set_cpu(Some(cpu));
+    resources
+}
+
+/// The limits of all pods together: cpu in thousandths, memory in bytes.
+#[must_use]
+pub fn node(milli: i128, memory_bytes: i64) -> LinuxResources {
+    let mut resources = class(milli);
+    resources.set_memory(memory(Some(memory_bytes)));
     resources
 }
 
@@ -137,7 +161,7 @@ pub fn pod(spec: &PodSpec, qos: Qos, pids_limit: Option<i64>) -> LinuxResources 
     let mut resources = LinuxResources::default();
     let request = match qos {
         Qos::BestEffort => 0,
-        Qos::Guaranteed | Qos::Burstable => effective(spec, |c| Some(cpu_request(c))).unwrap_or(0),
+        Qos::Guaranteed | Qos::Burstable => pod_cpu_request(spec),
     };
     resources.set_cpu(Some(cpu(request, effective(spec, cpu_limit))));
     let bytes = effective(spec, |c| memory_limit(c).map(i128::from)).map(clamp);
@@ -148,6 +172,12 @@ pub fn pod(spec: &PodSpec, qos: Qos, pids_limit: Option<i64>) -> LinuxResources 
         resources.set_pids(Some(pids));
     }
     resources
+}
+
+/// The pod's effective cpu request, thousandths.
+#[must_use]
+pub fn pod_cpu_request(spec: &PodSpec) -> i128 {
+    effective(spec, |container| Some(cpu_request(container))).unwrap_or(0)
 }
 
 /// Is this init container a sidecar?
@@ -207,12 +237,15 @@ mod tests {
     #[test]
     fn cpu_and_memory_become_kernel_values() {
         let c = with(&[("cpu", "200m")], &[("cpu", "200m"), ("memory", "64Mi")]);
-        let resources = container(&c);
+        let resources = container(&c, false);
         let cpu = resources.cpu().as_ref().unwrap();
         assert_eq!((cpu.shares(), cpu.quota()), (Some(204), Some(20_000)));
         let memory = resources.memory().as_ref().unwrap();
         assert_eq!((memory.limit(), memory.swap()), (Some(64 << 20), Some(64 << 20)));
-        let none = container(&Container::default());
+        assert!(resources.unified().is_none(), "version 1 has no such files");
+        let none = container(&Container::default(), true);
+        let unified = none.unified().as_ref().unwrap();
+        assert_eq!((&*unified["memory.oom.group"], &*unified["memory.swap.max"]), ("1", "0"));
         assert_eq!(none.cpu().as_ref().unwrap().shares(), Some(2));
         assert_eq!(none.cpu().as_ref().unwrap().quota(), Some(-1));
         assert!(none.memory().is_none());

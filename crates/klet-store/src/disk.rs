@@ -16,6 +16,8 @@ const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// The layout of this file; a store of another one is not opened.
 const FORMAT: u64 = 1;
+/// The version of an empty store: 0 means "any" in the API.
+pub(crate) const FIRST: u64 = 1;
 
 /// What opens the database, the first time and again after a failure.
 pub(crate) type Opener = Box<dyn Fn() -> Result<Database, redb::Error> + Send>;
@@ -57,7 +59,7 @@ pub(crate) fn format(database: &Database) -> Result<(), redb::Error> {
         transaction.open_table(OBJECTS)?;
         let mut meta = transaction.open_table(META)?;
         meta.insert("format", FORMAT)?;
-        meta.insert("version", 1)?;
+        meta.insert("version", FIRST)?;
     }
     transaction.commit()?;
     Ok(())

@@ -42,8 +42,11 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
-        sign(&mut file).map_err(LockError::Io)?;
-        Ok(Self(file))
+        match sign(&mut file) {
+            // The lock holds without a name; a full disk must not keep its holder from starting.
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(LockError::Io(error)),
+            Ok(()) | Err(_) => Ok(Self(file)),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn open(path: &Path, cache: usize) -> Result<(Lock, Disk, Contents), 
 /// Renames a damaged store to a free name beside it and returns that name.
 pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 1..=u32::MAX {
-        let aside = beside(path, &format!(".damaged.{number}"));
+        let aside = beside(path, &format!(".damaged-{number}"));
         if !aside.try_exists()? {
             fs::rename(path, &aside)?;
             sync_parent(path)?;

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::disk::{Contents, Disk};
+use crate::disk::{Contents, Disk, FIRST};
 use crate::error::{Expired, ModifyError, OpenError, WriteError};
 use crate::key::Key;
 use crate::lock::Lock;
@@ -97,6 +97,12 @@ impl Store {
             drop(lock);
         })?;
         Ok(Self(Arc::new(Inner { shared, jobs: Some(jobs), writer: Some(writer) })))
+    }
+
+    /// Nothing was ever written: the store was made by this opening.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.version() <= FIRST
     }
 
     /// The version of the newest change.

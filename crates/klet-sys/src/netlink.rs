@@ -270,6 +270,19 @@ impl Socket {
     /// # Errors
     /// [`Error::Socket`] if the kernel has no such family or refuses.
     pub fn open(protocol: Protocol) -> Result<Self, Error> {
+        Self::bound(protocol, 0)
+    }
+
+    /// Open a socket that hears what happens: `groups` is the bit mask of multicast groups
+    /// (`RTMGRP_LINK` and the like). It becomes readable then; see [`Socket::heard`].
+    ///
+    /// # Errors
+    /// As [`Socket::open`].
+    pub fn listen(protocol: Protocol, groups: u32) -> Result<Self, Error> {
+        Self::bound(protocol, groups)
+    }
+
+    fn bound(protocol: Protocol, groups: u32) -> Result<Self, Error> {
         let protocol = match protocol {
             // NETLINK_ROUTE is protocol 0.
             Protocol::Route => None,
@@ -282,7 +295,7 @@ impl Socket {
             protocol,
         )
         .map_err(|e| socket_error("open", e))?;
-        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0))
+        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))
             .map_err(|e| socket_error("bind", e))?;
         Ok(Self::from_fd(fd))
     }
@@ -409,6 +422,25 @@ impl Socket {
         if sent != bytes.len() {
             return Err(Error::Protocol("the message was sent in part"));
         }
+        self.drain(&mut take)
+    }
+
+    /// What has happened since the last call; empty when nothing has.
+    ///
+    /// # Errors
+    /// [`Error::Socket`] with `ENOBUFS` when so much happened that some of it was lost.
+    pub fn heard(&mut self) -> Result<Vec<Reply>, Error> {
+        let mut events = Vec::new();
+        self.drain(&mut |frame| {
+            if events.len() < DUMP_LIMIT {
+                events.push(Reply { kind: frame.kind, payload: frame.payload.to_vec() });
+            }
+        })?;
+        Ok(events)
+    }
+
+    /// Hand every frame that is queued to `take`.
+    fn drain(&mut self, take: &mut impl FnMut(&Frame<'_>)) -> Result<(), Error> {
         loop {
             let received = retry(|| {
                 rustix::net::recvfrom(
@@ -431,7 +463,7 @@ impl Socket {
             }
             let datagram =
                 self.buffer.get(..length).ok_or(Error::Protocol("the answer is too long"))?;
-            Frame::each(datagram, &mut take)?;
+            Frame::each(datagram, take)?;
         }
     }
 }
@@ -445,7 +477,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn each(mut rest: &'a [u8], take: &mut impl FnMut(&Frame<'a>)) -> Result<(), Error> {
+    fn each(mut rest: &'a [u8], take: &mut impl FnMut(&Frame<'_>)) -> Result<(), Error> {
         while !rest.is_empty() {
             let header: &[u8; HEADER] =
                 rest.first_chunk().ok_or(Error::Protocol("the answer is cut off"))?;

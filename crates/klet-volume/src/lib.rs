@@ -34,7 +34,7 @@ use klet_api::Pod;
 use klet_api::k8s_openapi::api::core::v1::{ConfigMap, ResourceFieldSelector, Secret};
 
 pub use error::VolumeError;
-pub use mounts::tear_down;
+pub use mounts::{share, tear_down};
 pub use set_up::{set_up, update};
 pub use sub_path::{SubPath, sub_path};
 pub use usage::{Usage, usage};

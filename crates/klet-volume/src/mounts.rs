@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, mount_change, move_mount, open_tree, unmount,
 };
 
 use crate::{PodDirs, VolumeError, remove};
@@ -57,6 +58,44 @@ pub(crate) fn tmpfs(path: &Path, bytes: Option<u64>, mode: u32) -> io::Result<()
     let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
+}
+
+/// Lets what is mounted below `directory` later be seen in mount namespaces that were made before:
+/// a pod's supervisor has one, and a subPath is bound when a container starts. Most hosts share all
+/// their mounts; where they do not, the directory becomes a shared mount of its own. May be repeated.
+///
+/// # Errors
+/// The mounts cannot be read or changed.
+pub fn share(directory: &Path) -> io::Result<()> {
+    let directory = directory.canonicalize()?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let (point, shared) = containing(&table, &directory).unwrap_or_default();
+    if shared {
+        return Ok(());
+    }
+    if point != directory {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE;
+        let tree = open_tree(CWD, &directory, flags)?;
+        move_mount(&tree, "", CWD, &directory, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    mount_change(&directory, MountPropagationFlags::SHARED)?;
+    Ok(())
+}
+
+/// The mount that holds `path`, and whether it is shared, as proc_pid_mountinfo(5) tells.
+fn containing(table: &str, path: &Path) -> Option<(PathBuf, bool)> {
+    let mount = |line: &str| {
+        let (fields, _) = line.split_once(" - ")?;
+        let mut fields = fields.split(' ').skip(4);
+        let point = unescape(fields.next()?.as_bytes());
+        let shared = fields.skip(1).any(|field| field.starts_with("shared:"));
+        Some((point, shared))
+    };
+    let holding = table.lines().filter_map(mount).filter(|(point, _)| path.starts_with(point));
+    // The deepest one, and of those at one place the latest.
+    holding.max_by_key(|(point, _)| point.components().count())
 }
 
 /// Whether something is mounted at `path`.
@@ -132,6 +171,17 @@ pub fn tear_down(dirs: &PodDirs) -> Result<(), VolumeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mount_that_holds_a_path_is_found() {
+        let table = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
+            30 22 0:20 / /var/lib rw - tmpfs tmpfs rw\n\
+            31 30 0:21 / /var/lib/k\\040x rw shared:7 master:2 - tmpfs tmpfs rw\n";
+        let holding = |path: &str| containing(table, Path::new(path));
+        assert_eq!(holding("/etc"), Some((PathBuf::from("/"), true)));
+        assert_eq!(holding("/var/lib/klet"), Some((PathBuf::from("/var/lib"), false)));
+        assert_eq!(holding("/var/lib/k x/y"), Some((PathBuf::from("/var/lib/k x"), true)));
+    }
 
     #[test]
     fn mountinfo_escapes_are_undone() {

@@ -103,8 +103,12 @@ fn make(root: BorrowedFd<'_>, relative: &Path) -> Result<OwnedFd, Failure> {
     let mode = fstat(root).map_err(Failure::Find)?.st_mode & PERMISSIONS;
     let mut reached = PathBuf::new();
     let mut directory = inside(root, Path::new(".")).map_err(Failure::Find)?;
-    for name in relative.components().filter(|part| matches!(part, Component::Normal(_))) {
+    let names = relative.components().filter(|part| matches!(part, Component::Normal(_)));
+    let last = names.clone().count().saturating_sub(1);
+    for (place, name) in names.enumerate() {
         reached.push(name);
+        // Only the last gets the mode of the volume's root in full.
+        let mode = if place == last { mode } else { mode & !0o022 };
         directory = match inside(root, &reached) {
             Err(Errno::NOENT) => make_one(directory.as_fd(), name, mode).map_err(Failure::Make)?,
             other => other.map_err(Failure::Find)?,

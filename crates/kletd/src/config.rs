@@ -3,9 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use serde::Deserialize;
+
+use crate::socket::check_lengths;
 
 /// `kletd`: runs Kubernetes pods on this machine.
 #[derive(Debug, Clone, Default, Parser, Deserialize)]
@@ -56,6 +58,10 @@ pub struct Flags {
     /// Most processes in one pod [default: 4096]
     #[arg(long, value_name = "N")]
     pub pod_pids_limit: Option<i64>,
+    /// Sysctls that pods may set beside the safe ones, such as net.core.somaxconn or net.*
+    /// [default: none]
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub allowed_unsafe_sysctls: Option<Vec<String>>,
     /// Least level of log lines: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -76,6 +82,7 @@ pub struct Config {
     pub cluster_domain: String,
     pub cluster_dns: Option<Ipv4Addr>,
     pub pod_pids_limit: i64,
+    pub allowed_unsafe_sysctls: Vec<String>,
     pub log_level: tracing::Level,
 }
 
@@ -102,9 +109,11 @@ impl Config {
         if !cgroup_parent.starts_with('/') || cgroup_parent.split('/').any(|part| part == "..") {
             bail!("--cgroup-parent {cgroup_parent:?} must be an absolute path without \"..\"");
         }
+        let socket = flags.socket.or(file.socket).unwrap_or_else(|| run.join("klet.sock"));
+        check_lengths(&run, &socket)?;
         let level = flags.log_level.or(file.log_level).unwrap_or_else(|| "info".into());
         Ok(Self {
-            socket: flags.socket.or(file.socket).unwrap_or_else(|| run.join("klet.sock")),
+            socket,
             root: flags.root.or(file.root).unwrap_or_else(|| "/var/lib/klet".into()),
             log_dir: flags.log_dir.or(file.log_dir).unwrap_or_else(|| "/var/log/pods".into()),
             manifests: flags
@@ -123,6 +132,10 @@ impl Config {
                 .unwrap_or_else(|| "cluster.local".into()),
             cluster_dns: flags.cluster_dns.or(file.cluster_dns),
             pod_pids_limit: flags.pod_pids_limit.or(file.pod_pids_limit).unwrap_or(4096),
+            allowed_unsafe_sysctls: flags
+                .allowed_unsafe_sysctls
+                .or(file.allowed_unsafe_sysctls)
+                .unwrap_or_default(),
             log_level: level.parse().with_context(|| {
                 format!("--log-level {level:?} is none of error, warn, info, debug, trace")
             })?,
@@ -135,8 +148,19 @@ impl Config {
 fn read(path: &Path) -> anyhow::Result<Flags> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    toml::from_str(&text)
-        .with_context(|| format!("{} is not a configuration of kletd", path.display()))
+    parse(&text)
+        .map_err(|(line, column, message)| anyhow!("{}:{line}:{column}: {message}", path.display()))
+}
+
+/// Line, column and text of what is wrong.
+fn parse(text: &str) -> Result<Flags, (usize, usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let before = &text[..text.floor_char_boundary(start)];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        (line, column, error.message().to_owned())
+    })
 }
 
 /// The host's name as a node name: lower case.
@@ -163,7 +187,10 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_bad_values_are_refused() {
-        assert!(toml::from_str::<Flags>("rot = \"/f\"").unwrap_err().to_string().contains("rot"));
+        let (line, column, message) = parse("run = \"/r\"\nrot = \"/f\"\n").unwrap_err();
+        assert_eq!((line, column), (2, 1));
+        assert!(message.contains("unknown field `rot`, expected one of"), "{message}");
+        assert_eq!(parse("run = \"/r").unwrap_err().0, 1);
         let bad = Flags { cgroup_parent: Some("/a/../b".into()), ..Flags::default() };
         assert!(Config::settle(bad, Flags::default()).is_err());
         let bad = Flags { log_level: Some("loud".into()), ..Flags::default() };

@@ -50,7 +50,19 @@ impl Recorder {
 
     /// An event about the pod itself.
     pub fn pod(&self, pod: &Pod, severity: Severity, reason: &str, message: impl Into<String>) {
-        self.send(pod, None, "kubelet", severity, reason, message.into());
+        self.send(about(pod, None), "kubelet", severity, reason, message.into());
+    }
+
+    /// An event about the node.
+    pub fn node(&self, severity: Severity, reason: &str, message: impl Into<String>) {
+        let object = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(self.host.to_string()),
+            // The kubelet's: it speaks of its node before it knows the object.
+            uid: Some(self.host.to_string()),
+            ..ObjectReference::default()
+        };
+        self.send(object, "kubelet", severity, reason, message.into());
     }
 
     /// An event about one container of the pod.
@@ -63,7 +75,7 @@ impl Recorder {
         message: impl Into<String>,
     ) {
         let path = kind.field_path(name);
-        self.send(pod, Some(path), "kubelet", severity, reason, message.into());
+        self.send(about(pod, Some(path)), "kubelet", severity, reason, message.into());
     }
 
     /// The scheduler's word that the pod has a node.
@@ -75,29 +87,26 @@ impl Recorder {
             meta.name.as_deref().unwrap_or_default(),
             self.host
         );
-        self.send(pod, None, "default-scheduler", Severity::Normal, "Scheduled", message);
+        let object = about(pod, None);
+        self.send(object, "default-scheduler", Severity::Normal, "Scheduled", message);
+    }
+
+    /// The scheduler's word that there is no place for the pod.
+    pub fn unschedulable(&self, pod: &Pod, why: String) {
+        let object = about(pod, None);
+        self.send(object, "default-scheduler", Severity::Warning, "FailedScheduling", why);
     }
 
     fn send(
         &self,
-        pod: &Pod,
-        field_path: Option<String>,
+        object: ObjectReference,
         component: &str,
         severity: Severity,
         reason: &str,
         message: String,
     ) {
-        let meta = &pod.metadata;
         let record = EventRecord {
-            object: ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("Pod".to_owned()),
-                name: meta.name.clone(),
-                namespace: meta.namespace.clone(),
-                uid: meta.uid.clone(),
-                resource_version: meta.resource_version.clone(),
-                field_path,
-            },
+            object,
             kind: match severity {
                 Severity::Normal => "Normal".to_owned(),
                 Severity::Warning => "Warning".to_owned(),
@@ -110,6 +119,19 @@ impl Recorder {
         if self.queue.try_send(record).is_err() {
             tracing::warn!(reason, "event dropped: too many are waiting to be written");
         }
+    }
+}
+
+fn about(pod: &Pod, field_path: Option<String>) -> ObjectReference {
+    let meta = &pod.metadata;
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        field_path,
     }
 }
 

@@ -14,23 +14,29 @@ const DEV_DEPTH: usize = 3;
 
 /// Looks at the machine once, at start.
 #[must_use]
-pub fn look() -> Machine {
+pub fn look(cgroup_v2: bool) -> Machine {
     Machine {
         memory_bytes: memory_bytes(),
         capabilities: held_capabilities(),
         devices: devices(),
         extra_masked: thermal_throttles(),
+        cgroup_v2,
     }
+}
+
+/// How many processors there are.
+#[must_use]
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Node allocatable: everything there is.
 #[must_use]
 pub fn allocatable(machine: &Machine, root: &Path) -> BTreeMap<String, String> {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let disk = rustix::fs::statvfs(root).map_or(0, |disk| disk.f_blocks * disk.f_frsize);
     [
         ("ephemeral-storage".to_owned(), disk.to_string()),
-        ("cpu".to_owned(), cpus.to_string()),
+        ("cpu".to_owned(), cpus().to_string()),
         ("memory".to_owned(), machine.memory_bytes.to_string()),
         ("pods".to_owned(), "110".to_owned()),
     ]

@@ -11,9 +11,13 @@ mod http;
 mod machine;
 mod node;
 mod node_object;
+mod objects;
 mod pod;
 mod prober;
+mod qos;
+mod repair;
 mod shim;
+mod socket;
 mod static_pods;
 mod timeline;
 mod wait;
@@ -32,8 +36,8 @@ use klet_cgroup::Cgroups;
 use klet_image::ImageStore;
 use klet_net::{NetConfig, Network};
 use klet_pod::NodeFacts;
-use klet_store::{OpenError, Store};
-use tokio::net::UnixListener;
+use klet_spec::resources;
+use klet_store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -42,6 +46,7 @@ use api::Backend;
 use config::{Config, Flags};
 use node::{Node, NodeRef};
 use pod::dispatch::{self, Workers};
+use qos::Classes;
 
 /// How often old events are removed.
 const EVENT_EXPIRY: Duration = Duration::from_secs(600);
@@ -89,25 +94,37 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     for directory in [&config.root, &config.run] {
         make_private(directory)?;
     }
-    let store = open_store(&config)?;
+    let opened = objects::open(&config.root.join("store")).await?;
+    let store = opened.store;
+    // Before anything is made that two daemons would fight about.
+    socket::must_be_free(&config.socket)?;
+    let pods = config.root.join("pods");
+    make_private(&pods)?;
+    klet_volume::share(&pods)
+        .with_context(|| format!("cannot share mounts below {}", pods.display()))?;
     let node = make_node(config, &store)?;
+    let is_new = store.is_new();
     node.registry.ensure_defaults().await.context("cannot create the first namespaces")?;
-    node_object::publish(&node).await.context("cannot publish the node object")?;
+    tokio::spawn(node_object::keep_trying(node.clone()));
+    if is_new || opened.damage.is_some() {
+        objects::restore(&node, opened.damage.as_deref()).await;
+    }
     let workers = Workers::default();
     let backend = Arc::new(Backend { node: node.clone(), workers: workers.clone() });
     let server = ApiServer::new(klet_apiserver::Config {
         store,
         node_name: node.config.node_name.clone(),
         node: backend.clone(),
-        admission: Arc::new(api::admission::OneNode { name: node.config.node_name.clone() }),
+        admission: Arc::new(api::admission::OneNode { ledger: node.ledger.clone() }),
         extension: Some(backend),
     });
-    let listener = listen(&node.config.socket)?;
+    let listener = socket::listen(&node.config.socket)?;
     tokio::spawn(dispatch::follow_sources::<ConfigMap>(node.clone(), workers.clone()));
     tokio::spawn(dispatch::follow_sources::<Secret>(node.clone(), workers.clone()));
     tokio::spawn(dispatch::run(node.clone(), workers));
     tokio::spawn(expire_events(node.clone()));
     tokio::spawn(static_pods::run(node.clone()));
+    tokio::spawn(repair::run(node.clone()));
     tracing::info!(socket = %node.config.socket.display(), node = node.config.node_name, "ready");
     // Not being under systemd is fine.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -118,29 +135,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let path = config.root.join("store");
-    match Store::open(&path, klet_store::Options::default()) {
-        Ok(store) => Ok(store),
-        Err(error @ OpenError::Damaged { .. }) => {
-            let aside = Store::set_aside(&path)
-                .context("the object store is damaged and cannot be set aside")?;
-            tracing::error!(
-                "{error}; it was moved to {} and an empty store takes its place",
-                aside.display()
-            );
-            Store::open(&path, klet_store::Options::default())
-                .context("cannot open a new object store")
-        }
-        Err(error) => Err(error).context("cannot open the object store"),
-    }
-}
-
 fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
     let cgroups = Cgroups::detect().context("cannot find the control groups")?;
-    cgroups
-        .settle(&config.cgroup_parent, "kletd")
-        .with_context(|| format!("cannot make the cgroup parent {}", config.cgroup_parent))?;
+    for controller in cgroups.missing() {
+        tracing::warn!("the {controller} cgroup controller is missing: its limits cannot be kept");
+    }
     let pod_cidr = config
         .pod_cidr
         .parse()
@@ -152,7 +151,16 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
     };
     let gateway = network.gateway();
     let registry = Registry::new(store.clone());
-    let machine = machine::look();
+    let machine = machine::look(cgroups.is_v2());
+    let all = resources::node(machine::cpus() as i128 * 1000, machine.memory_bytes);
+    let classes = Classes::open(cgroups.clone(), &config.cgroup_parent, &all)?;
+    let allocatable = machine::allocatable(&machine, &config.root);
+    let offer = klet_pod::fit::Offer {
+        name: config.node_name.clone(),
+        labels: node_object::labels(&config.node_name),
+        allocatable: allocatable.clone(),
+        unsafe_sysctls: config.allowed_unsafe_sysctls.clone(),
+    };
     let launcher =
         shim::Launcher::new(config.run.clone(), config.cgroup_parent.clone(), cgroups.clone())?;
     Ok(Arc::new(Node {
@@ -161,12 +169,14 @@ fn make_node(config: Config, store: &Store) -> anyhow::Result<NodeRef> {
         events: events::Recorder::start(registry.clone(), &config.node_name),
         timelines: timeline::Timelines::default(),
         facts: NodeFacts { name: config.node_name.clone(), host_ips: machine::host_ips(gateway) },
-        allocatable: machine::allocatable(&machine, &config.root),
+        ledger: pod::ledger::Ledger::new(offer),
+        allocatable,
         adopting: !pod::orphans::names(&config.run.join("pods")).is_empty(),
         started: Instant::now(),
         machine,
         registry,
         cgroups,
+        classes,
         launcher,
         config,
     }))
@@ -176,24 +186,6 @@ fn make_private(directory: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory)
         .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)))
         .with_context(|| format!("cannot prepare the directory {}", directory.display()))
-}
-
-/// The API socket: only root may connect. A stale one is replaced; the store's lock has made sure
-/// that no other daemon answers on it.
-fn listen(path: &Path) -> anyhow::Result<UnixListener> {
-    let prepare = || -> std::io::Result<UnixListener> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
-    };
-    prepare().with_context(|| format!("cannot listen on {}", path.display()))
 }
 
 fn terminated() -> anyhow::Result<impl Future<Output = ()>> {

@@ -17,6 +17,8 @@ use klet_spec::environment::{Facts, resource_value};
 
 use crate::config::Config;
 use crate::events::Recorder;
+use crate::pod::ledger::Ledger;
+use crate::qos::Classes;
 use crate::shim::Launcher;
 use crate::timeline::Timelines;
 
@@ -28,9 +30,11 @@ pub struct Node {
     pub images: ImageStore,
     pub network: Network,
     pub cgroups: Cgroups,
+    pub classes: Arc<Classes>,
     pub launcher: Launcher,
     pub events: Recorder,
     pub timelines: Timelines,
+    pub ledger: Ledger,
     pub facts: NodeFacts,
     pub machine: Machine,
     /// Node allocatable, by resource name.

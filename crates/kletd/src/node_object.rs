@@ -1,5 +1,8 @@
 //! The `Node` object: this machine as Kubernetes describes it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use klet_api::k8s_openapi::api::core::v1::{
     Node as NodeObject, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo,
@@ -10,27 +13,40 @@ use klet_apiserver::RegistryError;
 
 use crate::node::NodeRef;
 
+/// Pause before a write that was refused is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Writes the node object; pods run without it while the disk is full.
+pub async fn keep_trying(node: NodeRef) {
+    while let Err(error) = publish(&node).await {
+        tracing::warn!(%error, "the node object is not written, trying again");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
 /// Writes the node object; what users added to it (labels, annotations) is replaced.
-///
-/// # Errors
-/// The store refuses.
-pub async fn publish(node: &NodeRef) -> Result<(), RegistryError> {
+async fn publish(node: &NodeRef) -> Result<(), RegistryError> {
     let name = &node.config.node_name;
     node.registry.put(None, name, &object(node)).await.map(drop)
 }
 
-fn object(node: &NodeRef) -> NodeObject {
-    let name = node.config.node_name.clone();
+/// Labels of the node, as the kubelet sets them.
+#[must_use]
+pub fn labels(name: &str) -> BTreeMap<String, String> {
     let labels = [
-        ("kubernetes.io/hostname", name.as_str()),
+        ("kubernetes.io/hostname", name),
         ("kubernetes.io/os", "linux"),
         ("kubernetes.io/arch", arch()),
     ];
-    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn object(node: &NodeRef) -> NodeObject {
+    let name = node.config.node_name.clone();
     NodeObject {
         metadata: ObjectMeta {
+            labels: Some(labels(&name)),
             name: Some(name),
-            labels: Some(labels.into()),
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {

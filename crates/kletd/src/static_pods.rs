@@ -190,7 +190,10 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
         annotations.insert(key.to_owned(), value.to_owned());
     }
     annotations.insert(SEEN.to_owned(), Timestamp::now().to_string());
-    let bound = OneNode { name: node.config.node_name.clone() }.pod(&mut pod);
+    if let Some(spec) = &mut pod.spec {
+        spec.node_name = Some(node.config.node_name.clone());
+    }
+    let bound = OneNode { ledger: node.ledger.clone() }.pod(&mut pod);
     bound.map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(pod)
 }

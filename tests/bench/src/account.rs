@@ -35,7 +35,8 @@ impl Account {
     /// The process is gone.
     pub fn admit(&self, pid: u32) -> anyhow::Result<()> {
         let path = self.0.join("cgroup.procs");
-        fs::write(&path, pid.to_string()).with_context(|| format!("cannot write {}", path.display()))
+        fs::write(&path, pid.to_string())
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Milliseconds of processor time used so far; 0 for a group that does not exist.

@@ -40,8 +40,7 @@ pub struct Order {
 }
 
 const QUIET: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-const READONLY: Attributes =
-    Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0 };
+const READONLY: Attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0 };
 const PRIVATE: Attributes = Attributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE };
 
 const DEVICES: [(&std::ffi::CStr, u32, u32); 6] = [
@@ -211,12 +210,7 @@ impl Floor {
     }
 
     /// What the parent can mount, detached.
-    fn mounts(
-        &self,
-        lower: &CString,
-        upper: &CString,
-        work: &CString,
-    ) -> Result<Mounts, SysError> {
+    fn mounts(&self, lower: &CString, upper: &CString, work: &CString) -> Result<Mounts, SysError> {
         let overlay = FileSystem::open(c"overlay")?;
         // `lowerdir+` came with Linux 6.8.
         if overlay.set(c"lowerdir+", lower).is_err() {

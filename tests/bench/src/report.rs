@@ -162,7 +162,9 @@ impl Report {
 
     fn heading(&self) -> String {
         let Conditions { machine, peers, load: [before, after] } = &self.conditions;
-        format!("machine: {machine}\npeers: {peers}\nload average: {before} before, {after} after\n\n")
+        format!(
+            "machine: {machine}\npeers: {peers}\nload average: {before} before, {after} after\n\n"
+        )
     }
 
     /// The same as Markdown.
@@ -226,18 +228,17 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (value, text) in [(0.0, "0"), (1.0, "1"), (0.0667, "0.067"), (12.34, "12.3"), (1234.5, "1234")] {
+        for (value, text) in
+            [(0.0, "0"), (1.0, "1"), (0.0667, "0.067"), (12.34, "12.3"), (1234.5, "1234")]
+        {
             assert_eq!(short(value), text);
         }
     }
 
     #[test]
     fn a_table_replaces_the_one_before() {
-        let conditions = Conditions {
-            machine: "m".into(),
-            peers: "p".into(),
-            load: ["0".into(), "1".into()],
-        };
+        let conditions =
+            Conditions { machine: "m".into(), peers: "p".into(), load: ["0".into(), "1".into()] };
         let report = Report { conditions, rows: vec![row(1.0, Some(2.0), 0.5)], notes: vec![] };
         let path = std::env::temp_dir().join(format!("klet-bench-report-{}", std::process::id()));
         std::fs::write(&path, "a\n<!-- table -->\nold\n<!-- end of table -->\nz\n").unwrap();

@@ -51,6 +51,7 @@ pub fn container(id: &str, pod_cgroup: &str, files: &ManagedFiles) -> anyhow::Re
         capabilities: default_capabilities(),
         devices: Vec::new(),
         extra_masked: Vec::new(),
+        cgroup_v2: !std::path::Path::new("/sys/fs/cgroup/memory").is_dir(),
     };
     Ok(compose(&Input {
         pod: &pod,

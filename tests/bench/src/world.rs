@@ -12,8 +12,15 @@ use crate::account::Account;
 use crate::api::Api;
 
 /// Directories in which container tools keep state; inside the world they are empty.
-const STATE: [&str; 7] =
-    ["/run/crun", "/run/runc", "/run/containers", "/run/libpod", "/run/netns", "/run/podman", "/var/lib/cni"];
+const STATE: [&str; 7] = [
+    "/run/crun",
+    "/run/runc",
+    "/run/containers",
+    "/run/libpod",
+    "/run/netns",
+    "/run/podman",
+    "/var/lib/cni",
+];
 
 /// How long the daemon may take until it answers, and a fact until it is true.
 const PATIENCE: Duration = Duration::from_secs(60);

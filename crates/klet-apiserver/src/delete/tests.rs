@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{DeleteOptions, Deletion, is_finished, namespace, plain, pod};
+use super::{DeleteOptions, Deletion, ended_pod, is_finished, namespace, plain, pod};
 use crate::query::Query;
 
 fn now() -> Timestamp {

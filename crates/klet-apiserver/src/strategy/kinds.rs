@@ -12,24 +12,11 @@ use crate::error::ApiError;
 impl Kind for Pod {
     const GENERATION: bool = true;
 
-    /// A new pod is bound to the one node at once, and pending.
-    fn prepare_create(&mut self, context: &Context<'_>) {
-        let spec = self.spec.get_or_insert_default();
-        if spec.node_name.as_deref().unwrap_or_default().is_empty() {
-            spec.node_name = Some(context.node_name.to_owned());
-        }
-        spec.ephemeral_containers = None;
-        let scheduled = PodCondition {
-            type_: "PodScheduled".to_owned(),
-            status: "True".to_owned(),
-            last_transition_time: now(),
-            ..PodCondition::default()
-        };
-        self.status = Some(PodStatus {
-            phase: Some("Pending".to_owned()),
-            conditions: Some(vec![scheduled]),
-            ..PodStatus::default()
-        });
+    /// A new pod is pending.
+    fn prepare_create(&mut self, _: &Context<'_>) {
+        self.spec.get_or_insert_default().ephemeral_containers = None;
+        let phase = Some("Pending".to_owned());
+        self.status = Some(PodStatus { phase, ..PodStatus::default() });
     }
 
     fn default(&mut self) {
@@ -40,8 +27,27 @@ impl Kind for Pod {
         validate::pod_create(self)
     }
 
+    /// A pod that names no node is bound to the one there is, at once, if it has a place for it.
     fn admit(&mut self, context: &Context<'_>) -> Result<(), ApiError> {
-        context.admission.pod(self)
+        context.admission.pod(self)?;
+        let given = self.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        if given.is_some_and(|name| !name.is_empty()) {
+            return Ok(());
+        }
+        let refusal = context.admission.schedule(self).err();
+        let condition = PodCondition {
+            type_: "PodScheduled".to_owned(),
+            status: if refusal.is_some() { "False" } else { "True" }.to_owned(),
+            reason: refusal.is_some().then(|| "Unschedulable".to_owned()),
+            last_transition_time: now(),
+            ..PodCondition::default()
+        };
+        if refusal.is_none() {
+            self.spec.get_or_insert_default().node_name = Some(context.node_name.to_owned());
+        }
+        let conditions = vec![PodCondition { message: refusal, ..condition }];
+        self.status.get_or_insert_default().conditions = Some(conditions);
+        Ok(())
     }
 
     fn prepare_update(&mut self, old: &Self) {

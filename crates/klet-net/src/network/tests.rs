@@ -305,6 +305,33 @@ fn what_somebody_else_removed_comes_back() {
 }
 
 #[test]
+fn the_monitor_hears_of_damage() {
+    on_a_machine(|dir| {
+        let network = open(dir);
+        let mut monitor = crate::Monitor::open(network.config()).unwrap();
+        assert!(!monitor.damaged());
+        let pod = Space::new();
+        pod.attach(&network, "pod", &[tcp(8080, 80)]).unwrap();
+        // Whatever was heard of our own doing, nothing needs repair.
+        monitor.damaged();
+        assert_eq!(network.repair().unwrap(), Report::default());
+        assert!(!monitor.damaged());
+
+        remove_link(&mut route_socket().unwrap(), "klet0").unwrap();
+        assert!(monitor.damaged());
+        assert!(network.repair().unwrap().bridge_restored);
+        monitor.damaged();
+
+        ruleset::drop_table(&mut filter_socket().unwrap(), network.config()).unwrap();
+        assert!(monitor.damaged());
+        assert!(network.repair().unwrap().table_restored);
+        monitor.damaged();
+        assert_eq!(network.repair().unwrap(), Report::default());
+        assert!(!monitor.damaged());
+    });
+}
+
+#[test]
 fn two_hundred_pods_come_and_go() {
     on_a_machine(|dir| {
         let network = open(dir);

@@ -33,6 +33,7 @@ pub(super) fn make(
 
 fn by_parameters(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, SysError> {
     let overlay = FileSystem::open(c"overlay")?;
+    overlay.set(c"source", c"overlay")?;
     let layers = lower.iter().map(|layer| (c"lowerdir+", layer.as_path()));
     for (key, path) in layers.chain([(c"upperdir", upper), (c"workdir", work)]) {
         let short = path.as_os_str().len() <= MAX_VALUE;

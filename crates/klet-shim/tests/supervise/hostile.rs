@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::common::World;
 use klet_cri::limits::{MAX_CAPTURE_BYTES, REMOVAL_DEADLINE_MS};
 use klet_cri::{Event, ExecConfig, ExecIo, Reply, Request, ShimErrorKind};
-use klet_runtime::cgroup::Cgroups;
 use serde_json::json;
 
 fn capture(container_id: &str, script: &str, limit: usize) -> Request {
@@ -124,10 +123,6 @@ fn a_child_killed_for_memory_is_told_while_its_container_lives_on() {
     let mut config = world.container("1", script);
     let mut spec = serde_json::to_value(&config.spec).unwrap();
     spec["linux"]["resources"] = json!({ "memory": { "limit": 16 << 20 } });
-    // On v2 a container goes as one unless it is said otherwise.
-    if Cgroups::detect().unwrap().is_v2() {
-        spec["linux"]["resources"]["unified"] = json!({ "memory.oom.group": "0" });
-    }
     config.spec = serde_json::from_value(spec).unwrap();
     client.start(&config);
     client.event(&Event::OomKilled { id: config.id.clone() });

@@ -99,7 +99,7 @@ fn look(backend: &Backend) -> Facts {
         kernel: read("/proc/sys/kernel/osrelease"),
         overlay: kinds.any(|kind| kind == "overlay"),
         cgroup_v2,
-        controllers: controllers(cgroup_v2),
+        controllers: controllers(&node.cgroups.missing()),
         missing_capabilities: machine::missing_capabilities(&node.machine),
         seccomp: Path::new("/proc/sys/kernel/seccomp").exists(),
         ip_forward: read("/proc/sys/net/ipv4/ip_forward") == "1",
@@ -114,13 +114,9 @@ fn look(backend: &Backend) -> Facts {
 }
 
 /// Controllers that can be used: enabled in version 2, mounted in version 1.
-fn controllers(v2: bool) -> Vec<String> {
-    if v2 {
-        let all = read("/sys/fs/cgroup/cgroup.controllers");
-        return all.split_whitespace().map(ToOwned::to_owned).collect();
-    }
-    let mounted = |name: &&&str| Path::new("/sys/fs/cgroup").join(name).is_dir();
-    CONTROLLERS.iter().filter(mounted).map(|name| (*name).to_owned()).collect()
+fn controllers(missing: &[&str]) -> Vec<String> {
+    let present = CONTROLLERS.iter().filter(|name| !missing.contains(name));
+    present.map(|name| (*name).to_owned()).collect()
 }
 
 fn check(name: &'static str, ok: bool, otherwise: Level, detail: String, hint: &str) -> Check {

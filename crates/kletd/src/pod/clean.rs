@@ -36,6 +36,7 @@ impl Worker {
         });
         done.await??;
         self.volumes.clear();
+        self.share = None;
         self.note(None, What::CleanedUp, String::new());
         Ok(())
     }

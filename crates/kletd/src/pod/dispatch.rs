@@ -1,16 +1,23 @@
 //! Which pods there are: one worker for each, told of every change of its object.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use klet_api::Pod;
+use jiff::Timestamp;
 use klet_api::k8s_openapi::Resource;
+use klet_api::k8s_openapi::api::core::v1::PodCondition;
+use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use klet_api::{Pod, PodStatus};
+use klet_apiserver::TypedWatch;
+use klet_pod::{StartFailure, text};
 use klet_store::EventKind;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 
 use super::worker::{Desired, Worker};
-use super::{SharedShim, orphans};
+use super::{SharedShim, ledger, orphans};
+use crate::events::Severity;
 use crate::node::NodeRef;
 
 /// What others may know of a running worker.
@@ -121,25 +128,147 @@ where
     }
 }
 
+/// How often pods that wait for a place are looked at when nothing else happens: a place may have
+/// been kept for a pod that was never stored.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Follows the store for ever: every pod has a worker, what has no pod is cleared away.
 pub async fn run(node: NodeRef, workers: Workers) {
+    let mut dispatcher = Dispatcher { node, workers, waiting: BTreeMap::new() };
     loop {
-        let (pods, version) = node.registry.list::<Pod>(None);
+        let (mut pods, version) = dispatcher.node.registry.list::<Pod>(None);
         let live = pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-        orphans::clear(&node, &live, &workers).await;
+        orphans::clear(&dispatcher.node, &live, &dispatcher.workers).await;
+        pods.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
         for pod in pods {
-            workers.want(&node, pod);
+            dispatcher.changed(pod, false).await;
         }
-        let Ok(mut watch) = node.registry.watch::<Pod>(None, version) else { continue };
-        while let Some(event) = watch.next().await {
-            match event.kind {
-                EventKind::Added => {
-                    node.events.scheduled(&event.object);
-                    workers.want(&node, event.object);
+        let Ok(watch) = dispatcher.node.registry.watch::<Pod>(None, version) else { continue };
+        dispatcher.follow(watch).await;
+    }
+}
+
+/// Decides about each pod: a worker, a refusal, or to wait for a place.
+struct Dispatcher {
+    node: NodeRef,
+    workers: Workers,
+    /// Pods without a node, the oldest first.
+    waiting: BTreeMap<(Option<Timestamp>, String), Pod>,
+}
+
+impl Dispatcher {
+    async fn follow(&mut self, mut watch: TypedWatch<Pod>) {
+        loop {
+            let event = tokio::select! {
+                event = watch.next() => event,
+                () = tokio::time::sleep(LOOK_AGAIN), if !self.waiting.is_empty() => {
+                    self.schedule().await;
+                    continue;
                 }
-                EventKind::Modified => workers.want(&node, event.object),
-                EventKind::Deleted => workers.remove(&event.object),
+            };
+            let Some(event) = event else { return };
+            match event.kind {
+                EventKind::Added => self.changed(event.object, true).await,
+                EventKind::Modified => self.changed(event.object, false).await,
+                EventKind::Deleted => self.removed(&event.object).await,
             }
         }
     }
+
+    async fn changed(&mut self, pod: Pod, new: bool) {
+        let place = place(&pod);
+        if !ledger::is_bound(&pod) {
+            if let Some(why) = waits(&pod)
+                && !self.waiting.contains_key(&place)
+            {
+                self.node.events.unschedulable(&pod, why);
+            }
+            self.waiting.insert(place, pod);
+            return;
+        }
+        let waited = self.waiting.remove(&place).is_some();
+        if (new || waited) && is_scheduled(&pod) {
+            self.node.events.scheduled(&pod);
+        }
+        if ledger::is_refused(&pod) {
+            return;
+        }
+        let over = ledger::is_over(&pod);
+        let known = self.workers.get(&place.1).is_some();
+        let admitted = if known || over { Ok(()) } else { self.node.ledger.admit(&pod) };
+        if over && self.node.ledger.release(&pod) {
+            self.schedule().await;
+        }
+        match admitted {
+            Ok(()) => self.workers.want(&self.node, pod),
+            Err(why) => self.refuse(&pod, why).await,
+        }
+    }
+
+    async fn removed(&mut self, pod: &Pod) {
+        self.waiting.remove(&place(pod));
+        self.workers.remove(pod);
+        if self.node.ledger.release(pod) {
+            self.schedule().await;
+        }
+    }
+
+    /// Looks whether there is a place now for those that wait.
+    async fn schedule(&mut self) {
+        let node_name = &self.node.config.node_name;
+        for pod in self.waiting.values() {
+            if self.node.ledger.schedule(pod).is_err() {
+                continue;
+            }
+            let bound = self.node.registry.bind_pod(pod, node_name).await;
+            if let Err(error) = bound {
+                self.node.ledger.release(pod);
+                tracing::warn!(%error, pod = pod.metadata.name, "pod not bound");
+            }
+        }
+    }
+
+    /// The node does not take the pod: it has failed, and never had a container.
+    async fn refuse(&self, pod: &Pod, why: StartFailure) {
+        let StartFailure { reason, message } = why;
+        self.node.events.pod(pod, Severity::Warning, &reason, &*message);
+        let status = PodStatus {
+            phase: Some("Failed".to_owned()),
+            reason: Some(reason),
+            message: Some(text::rejected(&message)),
+            start_time: Some(Time(whole_second(Timestamp::now()))),
+            qos_class: pod.status.as_ref().and_then(|status| status.qos_class.clone()),
+            ..PodStatus::default()
+        };
+        let meta = &pod.metadata;
+        let [namespace, name, uid] = [&meta.namespace, &meta.name, &meta.uid]
+            .map(|text| text.as_deref().unwrap_or_default());
+        if let Err(error) = self.node.registry.update_status(namespace, name, uid, &status).await {
+            tracing::warn!(%error, pod = name, "refusal not written");
+        }
+    }
+}
+
+fn place(pod: &Pod) -> (Option<Timestamp>, String) {
+    let meta = &pod.metadata;
+    (meta.creation_timestamp.as_ref().map(|time| time.0), meta.uid.clone().unwrap_or_default())
+}
+
+fn scheduled_condition(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "PodScheduled")
+}
+
+/// The node was chosen for it, not given with it.
+fn is_scheduled(pod: &Pod) -> bool {
+    scheduled_condition(pod).is_some_and(|condition| condition.status == "True")
+}
+
+/// Why it has no node.
+fn waits(pod: &Pod) -> Option<String> {
+    scheduled_condition(pod).and_then(|condition| condition.message.clone())
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

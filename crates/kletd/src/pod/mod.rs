@@ -6,6 +6,7 @@
 //! * [`sandbox`], [`start`], [`stop`], [`clean`]: one module per kind of action;
 //! * [`hooks`]: postStart and preStop;
 //! * [`files`]: the files klet writes for a pod;
+//! * [`ledger`]: what the node has promised to which pods;
 //! * [`logs`]: whose log directories these are;
 //! * [`records`]: what is known of container attempts;
 //! * [`publish`]: status on its way to the API.
@@ -15,6 +16,7 @@ pub mod dispatch;
 pub mod files;
 pub mod hooks;
 pub mod ids;
+pub mod ledger;
 pub mod logs;
 pub mod observe;
 pub mod orphans;

@@ -15,6 +15,7 @@ use super::worker::Worker;
 use super::{files, ids, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
+use crate::objects;
 use crate::shim::Shim;
 use crate::timeline::What;
 
@@ -31,6 +32,8 @@ impl Worker {
     pub async fn create_sandbox(&mut self, attempt: u32) -> anyhow::Result<()> {
         self.drop_shim().await;
         self.make_directories().context("error making pod data directories")?;
+        objects::keep(&self.identity.dir, &self.pod)
+            .context("error making pod data directories")?;
         self.set_up_volumes().await?;
         if let Err(error) = self.try_create_sandbox(attempt).await {
             if self.pod.metadata.deletion_timestamp.is_none() {
@@ -48,7 +51,10 @@ impl Worker {
         let (node, pod_cgroup) = (self.node.clone(), config.cgroup_parent.clone());
         let spec = self.pod.spec.clone().unwrap_or_default();
         let qos = resources::qos(&self.pod);
-        let limits = resources::pod(&spec, qos, Some(node.config.pod_pids_limit));
+        // The node's own limit, not one that the pod asks for: without the controller it is waived.
+        let pids =
+            (!node.cgroups.missing().contains(&"pids")).then_some(node.config.pod_pids_limit);
+        let limits = resources::pod(&spec, qos, pids);
         let uid = self.identity.uid.clone();
         let host_network = config.network == NetworkMode::Host;
         let prepared = tokio::task::spawn_blocking(move || {

@@ -12,7 +12,7 @@ use klet_image::{Image, ImageStore};
 use klet_pod::{ContainerKind, Kill, Start, text};
 use klet_spec::ConfigError;
 use klet_spec::compose::{ImageFacts, Input, ResolvedUser, compose};
-use klet_spec::environment::{Facts, environment, expand};
+use klet_spec::environment::{self, Facts, environment};
 use klet_spec::mounts::VolumeMount;
 use klet_spec::security::{Context as Security, verify_non_root};
 
@@ -327,7 +327,12 @@ impl Worker {
             })?;
             let given = mount.sub_path.clone().filter(|path| !path.is_empty());
             let expression = mount.sub_path_expr.as_deref().filter(|path| !path.is_empty());
-            let sub_path = given.or_else(|| expression.map(|path| expand(path, variables)));
+            let sub_path = match (given, expression) {
+                (Some(given), _) => Some(given),
+                (None, expression) => {
+                    expression.map(|text| environment::sub_path(text, variables)).transpose()?
+                }
+            };
             let source: PathBuf = match sub_path {
                 None => volume.host_path.clone(),
                 Some(sub) => klet_volume::sub_path(

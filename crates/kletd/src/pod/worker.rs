@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use klet_api::{Pod, PodStatus};
 use klet_pod::{Action, Memory, Observed, Plan, text};
+use klet_spec::resources;
 use klet_volume::PodVolume;
 use tokio::sync::{Notify, watch};
 
@@ -19,7 +21,9 @@ use super::records::Records;
 use super::{Identity, SharedShim, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
+use crate::objects;
 use crate::prober::Probes;
+use crate::qos::Share;
 use crate::timeline::What;
 
 /// Annotations of the kubelet's own, in its memory only.
@@ -53,6 +57,8 @@ pub struct Worker {
     pub desired: watch::Receiver<Desired>,
     /// Volumes that are set up, by name; empty after a restart of the daemon until needed again.
     pub volumes: BTreeMap<String, PodVolume>,
+    /// Its part of its class of pods, until it has ended.
+    pub share: Option<Share>,
     wake: Arc<Notify>,
     retry: Duration,
     /// It has been told that the pod's deadline has passed.
@@ -61,6 +67,8 @@ pub struct Worker {
     first_seen: Timestamp,
     /// Counts changes of ConfigMaps and Secrets; volumes are brought up to date when it moves.
     sources: watch::Receiver<u64>,
+    /// The object is another than the one that was kept last.
+    changed: bool,
     /// What downwardAPI volumes show of the object.
     shown: Shown,
 }
@@ -78,6 +86,13 @@ enum Turn {
     Again,
     Wait(Option<Timestamp>),
     Over,
+}
+
+/// An ended pod uses nothing.
+fn share(node: &NodeRef, pod: &Pod) -> Option<Share> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let spec = pod.spec.as_ref().filter(|_| !matches!(phase, Some("Succeeded" | "Failed")))?;
+    node.classes.hold(resources::qos(pod), resources::pod_cpu_request(spec))
 }
 
 impl Worker {
@@ -103,6 +118,7 @@ impl Worker {
             late: false,
             first_seen: Timestamp::now(),
             removed: false,
+            share: share(&node, &pod),
             node,
             identity,
             pod,
@@ -110,6 +126,7 @@ impl Worker {
             desired,
             wake,
             sources,
+            changed: false,
             shown: Shown::default(),
         }
     }
@@ -145,6 +162,12 @@ impl Worker {
         if self.sources.has_changed().unwrap_or(false) || self.labels_changed() {
             self.sources.mark_unchanged();
             self.refresh_volumes().await;
+        }
+        if std::mem::take(&mut self.changed) && self.identity.dir.exists() {
+            // Without it the pod runs as well: it is for the day the store is lost.
+            if let Err(error) = objects::keep(&self.identity.dir, &self.pod) {
+                tracing::warn!(%error, pod = self.identity.name, "the pod's object is not kept");
+            }
         }
         let now = Timestamp::now();
         self.tell_deadline(now);
@@ -273,6 +296,8 @@ impl Worker {
             pod.status = Some(merge(own, theirs));
         }
         let was_leaving = self.pod.metadata.deletion_timestamp.is_some();
+        self.changed |=
+            self.pod.spec != pod.spec || !same_wishes(&self.pod.metadata, &pod.metadata);
         self.pod = pod;
         if !was_leaving && self.pod.metadata.deletion_timestamp.is_some() {
             let seconds = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
@@ -321,6 +346,14 @@ impl Worker {
             () = sleep => {}
         }
     }
+}
+
+fn same_wishes(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.labels == other.labels
+        && one.annotations == other.annotations
+        && one.finalizers == other.finalizers
+        && one.deletion_timestamp == other.deletion_timestamp
+        && one.deletion_grace_period_seconds == other.deletion_grace_period_seconds
 }
 
 /// `own` with the conditions of `theirs` that the node does not write itself.

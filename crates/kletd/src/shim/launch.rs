@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use klet_cgroup::{Cgroups, EnterFiles};
 use klet_cri::paths::PodRunDir;
 use klet_sys::exec::Vector;
 use klet_sys::spawn::{self, Program};
 use tokio::io::Interest;
+use tokio::sync::oneshot;
 
 use super::client::Shim;
 
@@ -20,6 +21,9 @@ static SHIM: &[u8] = include_bytes!(env!("KLET_SHIM_BINARY"));
 
 /// How long a new shim may take until it listens.
 const LISTENING: Duration = Duration::from_secs(10);
+
+/// How often a shim of a former daemon is looked at.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Starts shims.
 #[derive(Debug)]
@@ -50,15 +54,17 @@ impl Launcher {
     /// Starts the shim of a pod and connects to it.
     ///
     /// # Errors
-    /// It cannot be executed, or does not listen in time.
+    /// It cannot be executed, ends at once, or does not listen in time.
     pub async fn start(&self, pod_uid: &str) -> anyhow::Result<Shim> {
         let directory = PodRunDir::new(&self.run, pod_uid);
-        self.execute(pod_uid).context("cannot start the pod's supervisor")?;
+        let ended = self.execute(pod_uid).context("cannot start the pod's supervisor")?;
         let socket = directory.socket();
-        let listening = crate::wait::until_exists(&socket);
-        tokio::time::timeout(LISTENING, listening)
-            .await
-            .context("the pod's supervisor did not start listening in time")??;
+        tokio::select! {
+            listening = tokio::time::timeout(LISTENING, crate::wait::until_exists(&socket)) => {
+                listening.context("the pod's supervisor did not start listening in time")??;
+            }
+            _ = ended => bail!("the pod's supervisor ended: {}", last_words(&directory)),
+        }
         Shim::connect(&directory).await.context("cannot connect to the pod's new supervisor")
     }
 
@@ -72,12 +78,16 @@ impl Launcher {
         if log.try_lock().is_ok() {
             return None;
         }
-        let socket = directory.socket();
-        let listening = crate::wait::until_exists(&socket);
-        if let Ok(Ok(())) = tokio::time::timeout(LISTENING, listening).await
-            && let Ok(shim) = Shim::connect(&directory).await
-        {
-            return Some(shim);
+        let deadline = tokio::time::Instant::now() + LISTENING;
+        while tokio::time::Instant::now() < deadline {
+            if let Ok(shim) = Shim::connect(&directory).await {
+                return Some(shim);
+            }
+            // No event tells of a lock that becomes free.
+            tokio::time::sleep(PACE).await;
+            if log.try_lock().is_ok() {
+                return None;
+            }
         }
         tracing::warn!(pod_uid, "a supervisor that never spoke is killed");
         if let Err(error) = self.cgroups.container(&self.cgroup(pod_uid)).kill() {
@@ -86,7 +96,7 @@ impl Launcher {
         None
     }
 
-    fn execute(&self, pod_uid: &str) -> anyhow::Result<()> {
+    fn execute(&self, pod_uid: &str) -> anyhow::Result<oneshot::Receiver<()>> {
         let directory = PodRunDir::new(&self.run, pod_uid);
         let cgroup_path = self.cgroup(pod_uid);
         let run = self.run.to_str().context("the runtime directory's path is not UTF-8")?;
@@ -107,8 +117,7 @@ impl Launcher {
             descriptors: &[null.as_fd(), null.as_fd(), log.as_fd()],
             cgroup: cgroup.as_ref().map(AsFd::as_fd),
         })?;
-        reap(spawned.pidfd)?;
-        Ok(())
+        reap(spawned.pidfd)
     }
 
     /// On cgroup v2 the shim is born in its cgroup: moving a process there would cost milliseconds.
@@ -130,15 +139,24 @@ fn log_path(directory: &PodRunDir) -> PathBuf {
     directory.path().join("shim.log")
 }
 
+/// The last line a shim wrote to its log.
+fn last_words(directory: &PodRunDir) -> String {
+    let text = std::fs::read_to_string(log_path(directory)).unwrap_or_default();
+    text.lines().last().unwrap_or("it said nothing").to_owned()
+}
+
 /// Waits for the shim's end, so that it does not stay a zombie while kletd lives.
-fn reap(pidfd: OwnedFd) -> anyhow::Result<()> {
+fn reap(pidfd: OwnedFd) -> anyhow::Result<oneshot::Receiver<()>> {
     let pidfd = crate::wait::asynchronous(pidfd, Interest::READABLE)?;
+    let (tell, ended) = oneshot::channel();
     tokio::spawn(async move {
         if pidfd.readable().await.is_ok()
             && let Err(error) = klet_sys::pidfd::wait(pidfd.as_fd())
         {
             tracing::debug!(%error, "a supervisor ended and could not be waited for");
         }
+        // Only the one who starts it wants to know.
+        let _ = tell.send(());
     });
-    Ok(())
+    Ok(ended)
 }

@@ -44,7 +44,8 @@ impl Runtime {
 
     fn execute(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let output = self.command(arguments).stderr(Stdio::piped()).output();
-        let output = output.with_context(|| format!("cannot execute {}", self.program.display()))?;
+        let output =
+            output.with_context(|| format!("cannot execute {}", self.program.display()))?;
         let text = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{} {arguments:?}: {text}", self.program.display());
         Ok(())

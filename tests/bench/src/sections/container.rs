@@ -41,7 +41,12 @@ pub fn measure(world: &World, repetitions: usize) -> anyhow::Result<Vec<Row>> {
     let spec = |id: &str| spec::container(id, &format!("{cgroup}/direct"), &files);
     let layers = Layers { dir: dir.join("layers"), lower: lower.clone(), next: 0 };
     let mut bench = Bench {
-        floor: Floor::start(&spec("floor")?, &layers, shim.pause, &format!("{cgroup}/direct/floor"))?,
+        floor: Floor::start(
+            &spec("floor")?,
+            &layers,
+            shim.pause,
+            &format!("{cgroup}/direct/floor"),
+        )?,
         crun: runtime("crun", &dir, &lower, &spec("crun")?, &world.cgroup, shim.pause)?,
         runc: runtime("runc", &dir, &lower, &spec("runc")?, &world.cgroup, shim.pause)?,
         layers,
@@ -238,7 +243,11 @@ fn directories(cgroup: &str) -> (Vec<String>, bool) {
         .filter(|path| path.is_dir() && !path.is_symlink())
         .map(|path| path.join(name).to_string_lossy().into_owned())
         .collect();
-    if v1.is_empty() { (vec![mount.join(name).to_string_lossy().into_owned()], true) } else { (v1, false) }
+    if v1.is_empty() {
+        (vec![mount.join(name).to_string_lossy().into_owned()], true)
+    } else {
+        (v1, false)
+    }
 }
 
 /// `cpu` of `/sys/fs/cgroup/cpu/...`; nothing on v2, where names of cgroups begin there.
@@ -260,9 +269,11 @@ fn limits(cgroups: &[String], v2: bool) -> Vec<(String, String)> {
     for path in cgroups {
         match controller(path).as_deref() {
             Some("cpu") => {
-                for (name, value) in
-                    [("cpu.shares", "2"), ("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "-1")]
-                {
+                for (name, value) in [
+                    ("cpu.shares", "2"),
+                    ("cpu.cfs_period_us", "100000"),
+                    ("cpu.cfs_quota_us", "-1"),
+                ] {
                     limits.push((file(path, name), value.to_owned()));
                 }
             }

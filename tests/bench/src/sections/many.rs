@@ -29,7 +29,13 @@ pub fn measure(world: &World) -> anyhow::Result<Vec<Row>> {
     let cpu = |value: f64| (Summary::exactly(value), "ms CPU");
     Ok(vec![
         Row::bound(SECTION, "50 pods one by one, everything of klet, each", cpu(one_by_one), 20.0),
-        Row::new(SECTION, "apply to first instruction, last ten of 50", (last, "ms"), ("first ten", first), 1.25),
+        Row::new(
+            SECTION,
+            "apply to first instruction, last ten of 50",
+            (last, "ms"),
+            ("first ten", first),
+            1.25,
+        ),
         Row::new(
             SECTION,
             "110 pods in one apply, everything of klet, each",

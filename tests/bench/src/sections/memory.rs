@@ -56,8 +56,16 @@ pub fn measure(world: &World, podman: Option<&Podman>) -> anyhow::Result<Vec<Row
             0.5,
         ),
         Row::bound(SECTION, "threads of a supervisor", (Summary::exactly(most), "threads"), 1.0),
-        Row::nothing(SECTION, "wake-ups of 100 idle supervisors in 5 s", (Summary::exactly(idle.shims), "times")),
-        Row::nothing(SECTION, "wake-ups of kletd with 100 idle pods in 5 s", (Summary::exactly(idle.daemon), "times")),
+        Row::nothing(
+            SECTION,
+            "wake-ups of 100 idle supervisors in 5 s",
+            (Summary::exactly(idle.shims), "times"),
+        ),
+        Row::nothing(
+            SECTION,
+            "wake-ups of kletd with 100 idle pods in 5 s",
+            (Summary::exactly(idle.daemon), "times"),
+        ),
         Row::nothing(SECTION, "bytes they wrote to disk", (Summary::exactly(idle.bytes), "bytes")),
     ])
 }

@@ -228,7 +228,12 @@ impl Times {
                 ("in a row", Some(first.0)),
                 1.25,
             ),
-            Row::bound(SECTION, "one init container's last instruction to the next one's first", ms(&self.gap)?, 5.0),
+            Row::bound(
+                SECTION,
+                "one init container's last instruction to the next one's first",
+                ms(&self.gap)?,
+                5.0,
+            ),
             Row::new(SECTION, gone, delete, ("`crun run`, whole command", crun), 1.0),
             Row::new(SECTION, gone, delete, ("`podman kube down`", down), 1.0),
         ];

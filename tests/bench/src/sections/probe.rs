@@ -39,11 +39,7 @@ struct Times {
 ///
 /// # Errors
 /// Anything that does not run.
-pub fn measure(
-    world: &World,
-    podman: Option<&Podman>,
-    rounds: usize,
-) -> anyhow::Result<Vec<Row>> {
+pub fn measure(world: &World, podman: Option<&Podman>, rounds: usize) -> anyhow::Result<Vec<Row>> {
     let peers = Peers::start(world, podman)?;
     let mut times = Times::default();
     for _ in 0..rounds {
@@ -105,7 +101,8 @@ fn probed(world: &World, probe: &Value, times: &mut Times) -> anyhow::Result<()>
     let idle = look(|| world.klet_time());
     remove(world)?;
     pods(world, &sleep, Some(probe))?;
-    let pids: Vec<u32> = crate::account::processes("klet-shim").iter().map(|(pid, _)| *pid).collect();
+    let pids: Vec<u32> =
+        crate::account::processes("klet-shim").iter().map(|(pid, _)| *pid).collect();
     let disk = || -> f64 {
         pids.iter().chain([&world.daemon.id()]).filter_map(|pid| written(*pid).ok()).sum()
     };
@@ -156,8 +153,18 @@ impl Peers {
             let image = "docker.io/library/busybox:latest";
             let network = "--network=none";
             podman.run(&[
-                "run", "--detach", network, "--name", "exec", "--health-cmd", "/bin/true",
-                "--health-interval", "disable", image, "sleep", "1000000",
+                "run",
+                "--detach",
+                network,
+                "--name",
+                "exec",
+                "--health-cmd",
+                "/bin/true",
+                "--health-interval",
+                "disable",
+                image,
+                "sleep",
+                "1000000",
             ])?;
         }
         Ok(Self { crun })
@@ -205,15 +212,26 @@ impl Peers {
 
 impl Times {
     fn rows(&self) -> anyhow::Result<Vec<Row>> {
-        let cpu = |samples: &Samples| samples.summary().context("no samples").map(|s| (s, "ms CPU"));
+        let cpu =
+            |samples: &Samples| samples.summary().context("no samples").map(|s| (s, "ms CPU"));
         let exec = cpu(&self.exec)?;
         let what = "exec probe, the probed program included";
         let written = self.disk.summary().context("no samples")?;
         Ok(vec![
             Row::new(SECTION, what, exec, ("`crun exec`", self.crun.summary()), 0.2),
-            Row::new(SECTION, what, exec, ("`podman healthcheck run`", self.health.summary()), 1.0 / 15.0),
+            Row::new(
+                SECTION,
+                what,
+                exec,
+                ("`podman healthcheck run`", self.health.summary()),
+                1.0 / 15.0,
+            ),
             Row::new(SECTION, what, exec, ("`podman exec`", self.podman.summary()), 1.0 / 15.0),
-            Row::nothing(SECTION, "bytes written to disk by exec probes", (Summary::exactly(written.p90), "bytes")),
+            Row::nothing(
+                SECTION,
+                "bytes written to disk by exec probes",
+                (Summary::exactly(written.p90), "bytes"),
+            ),
             Row::bound(SECTION, "httpGet probe, the daemon's side", cpu(&self.http)?, 0.2),
             Row::bound(SECTION, "tcpSocket probe, the daemon's side", cpu(&self.tcp)?, 0.2),
         ])
