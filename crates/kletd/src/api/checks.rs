@@ -157,7 +157,7 @@ fn judge(facts: &Facts) -> Vec<Check> {
             facts.bridge_up,
             Level::Problem,
             facts.bridge.clone(),
-            "restart kletd: it makes the bridge when it starts",
+            "kletd puts it back by itself; where it cannot, its log says why",
         ),
         check(
             "disk space",
