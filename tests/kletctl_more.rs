@@ -66,6 +66,35 @@ fn eventful(world: &World) -> anyhow::Result<()> {
     })
 }
 
+/// Draws the life of the eventful pod.
+fn is_drawn(world: &World) -> anyhow::Result<()> {
+    let drawn = world.kletctl_ok(&["timeline", "eventful", "--ascii"])?;
+    let life = [
+        "default/eventful: Running, 1/1 ready, restarts: 1",
+        "\nsandbox  ~",
+        "\nprepare  ",
+        "v\nweb      ",
+        "!",
+        ">\n",
+        "TIME",
+        "accepted\n",
+        "sandbox made: 10.88.",
+        "prepare     started\n",
+        "prepare     ended: Completed, exit code 0\n",
+        "web         started\n",
+        "web         postStart hook done\n",
+        "Liveness probe fails: cat: can't open '/work/state'",
+        "web         preStop hook done\n",
+        "web         started, restart 1\n",
+    ];
+    assert_order(&drawn, &life);
+    let record: Value =
+        serde_json::from_str(&world.kletctl_ok(&["timeline", "pod/eventful", "-o", "json"])?)?;
+    let first = &record["entries"][0];
+    assert_eq!((&first["what"], &first["container"]), (&json!("Accepted"), &Value::Null));
+    Ok(())
+}
+
 #[test]
 fn a_pods_life_is_described_and_drawn() -> anyhow::Result<()> {
     let mut world = World::new(&["busybox"])?;
@@ -109,31 +138,7 @@ fn a_pods_life_is_described_and_drawn() -> anyhow::Result<()> {
     let node = world.kletctl_ok(&["describe", "node", "test-node"])?;
     assert_order(&node, &["Non-terminated Pods:", "(1 in total)\n", "default", "eventful"]);
 
-    let drawn = world.kletctl_ok(&["timeline", "eventful", "--ascii"])?;
-    let life = [
-        "default/eventful: Running, 1/1 ready, restarts: 1",
-        "\nsandbox  ~",
-        "\nprepare  ",
-        "v\nweb      ",
-        "!",
-        ">\n",
-        "TIME",
-        "accepted\n",
-        "sandbox made: 10.88.",
-        "prepare     started\n",
-        "prepare     ended: Completed, exit code 0\n",
-        "web         started\n",
-        "web         postStart hook done\n",
-        "Liveness probe fails: cat: can't open '/work/state'",
-        "web         preStop hook done\n",
-        "web         started, restart 1\n",
-    ];
-    assert_order(&drawn, &life);
-    let record: Value =
-        serde_json::from_str(&world.kletctl_ok(&["timeline", "pod/eventful", "-o", "json"])?)?;
-    let first = &record["entries"][0];
-    assert_eq!((&first["what"], &first["container"]), (&json!("Accepted"), &Value::Null));
-
+    is_drawn(&world)?;
     // A new daemon has seen nothing of it; the status tells what it can.
     world.kill_daemon()?;
     world.start()?;
