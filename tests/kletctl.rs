@@ -156,7 +156,10 @@ fn small_objects_are_made_from_flags() -> anyhow::Result<()> {
         run(&["delete", "configmap", "--all", "-n", "team"])?.lines().last(),
         Some("configmap \"settings\" deleted from team namespace")
     );
-    assert_eq!(run(&["delete", "ns", "team"])?, "namespace \"team\" deleted\n");
+    assert_eq!(
+        run(&["delete", "ns", "team", "--cascade=foreground"])?,
+        "namespace \"team\" deleted\n"
+    );
 
     let done = world.kletctl(&[
         "run",

@@ -50,6 +50,10 @@ pub(crate) struct Delete {
     /// The same as --grace-period=1.
     #[arg(long)]
     now: bool,
+    /// What becomes of the objects that belong to the deleted ones.
+    #[arg(long, value_enum, default_value = "background", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "background")]
+    cascade: Cascade,
     /// A missing object is no error.
     #[arg(long)]
     ignore_not_found: bool,
@@ -66,6 +70,14 @@ pub(crate) struct Delete {
     /// `name` for shorter output.
     #[arg(short, long, value_parser = ["name"])]
     output: Option<String>,
+}
+
+/// `propagationPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Cascade {
+    Background,
+    Orphan,
+    Foreground,
 }
 
 /// One object to delete.
@@ -169,7 +181,7 @@ impl Delete {
             context.client.get(&path).await?
         } else {
             let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions",
-                "propagationPolicy": "Background"});
+                "propagationPolicy": format!("{:?}", self.cascade)});
             if let Some(seconds) = grace {
                 options["gracePeriodSeconds"] = seconds.into();
             }

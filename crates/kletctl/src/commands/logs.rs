@@ -71,9 +71,21 @@ pub(crate) struct Logs {
     /// How many logs may be followed at once.
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     max_log_requests: usize,
+    #[command(flatten)]
+    _ignored: Ignored,
     /// Only stdout or stderr.
     #[arg(long, value_parser = ["All", "Stdout", "Stderr"])]
     stream: Option<String>,
+}
+
+// Taken because scripts give them; with pods that are named and a unix socket they mean nothing,
+// for kubectl as for us.
+#[derive(Debug, Args)]
+struct Ignored {
+    #[arg(long, hide = true, value_parser = super::wait::duration)]
+    pod_running_timeout: Option<Duration>,
+    #[arg(long, hide = true)]
+    insecure_skip_tls_verify_backend: bool,
 }
 
 /// One container's log.
