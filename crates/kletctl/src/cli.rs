@@ -1,8 +1,10 @@
 //! The command line: every verb and the options all of them share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
@@ -90,6 +92,35 @@ enum Command {
     Man(completion::Man),
 }
 
+/// Reads a command line. A switch may be given a value, as in `--all-containers=true`.
+pub(crate) fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let read = Cli::try_parse_from(&words);
+    let Err(refusal) = read else { return read };
+    if !matches!(refusal.kind(), ErrorKind::TooManyValues | ErrorKind::UnknownArgument) {
+        return Err(refusal);
+    }
+    match with_values(Cli::command()).try_get_matches_from(words) {
+        Ok(matches) => Cli::from_arg_matches(&matches),
+        Err(_) => Err(refusal),
+    }
+}
+
+/// The same commands, where every switch takes an optional value. Their help would be ugly, so it
+/// is not theirs that is shown.
+fn with_values(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .value_parser(clap::value_parser!(bool))
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true"),
+        _ => arg,
+    });
+    command.mut_subcommands(with_values)
+}
+
 impl Cli {
     /// Carries out what the command line says.
     pub(crate) async fn run(self) -> Result {
@@ -125,6 +156,28 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    use super::{Cli, Command, parse};
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split(' ').map(Into::into).collect())
+    }
+
+    #[test]
+    fn switches_take_a_value_as_kubectls_do() {
+        for line in ["kletctl get pods -A", "kletctl get pods -A=true --watch=false"] {
+            let Ok(Cli { command: Command::Get(get), .. }) = read(line) else { panic!("{line}") };
+            let get = format!("{get:?}");
+            assert!(get.contains("all_namespaces: true") && get.contains("watch: false"), "{get}");
+        }
+        let exec = "kletctl exec --stdin=true -t x -- a --b=c";
+        let Ok(Cli { command: Command::Exec(exec), .. }) = read(exec) else { panic!("{exec}") };
+        let exec = format!("{exec:?}");
+        assert!(exec.contains("stdin: true") && exec.contains("tty: true"), "{exec}");
+        assert!(read("kletctl exec -it=true x -- sh").is_ok());
+        assert!(read("kletctl get pods --watch=maybe").is_err());
+        assert!(read("kletctl get pods --no-such=true").is_err());
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

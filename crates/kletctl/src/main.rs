@@ -18,10 +18,8 @@ mod terminal;
 mod timeline;
 mod waiting;
 
-use clap::Parser;
-
 fn main() {
-    let cli = cli::Cli::try_parse().unwrap_or_else(|refusal| {
+    let cli = cli::parse(std::env::args_os().collect()).unwrap_or_else(|refusal| {
         // Nothing can be done if standard error is gone.
         let _gone = refusal.print();
         // Help that was asked for is a success; all else is 1, as kubectl has it.
