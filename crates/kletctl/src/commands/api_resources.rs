@@ -11,7 +11,7 @@ use crate::output;
 /// Options of `api-resources`.
 #[derive(Debug, Args)]
 pub(crate) struct ApiResources {
-    /// wide or name.
+    /// Output format.
     #[arg(short, long, value_parser = ["wide", "name"])]
     output: Option<String>,
     /// Only kinds that live in a namespace (true), or that do not (false).

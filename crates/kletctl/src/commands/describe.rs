@@ -14,6 +14,10 @@ use crate::output;
 
 /// Options of `describe`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  kletctl describe pod web\n  kletctl describe pods -l app=web\n  \
+    kletctl describe node"
+)]
 pub(crate) struct Describe {
     /// TYPE [NAME or beginning of a name...], or TYPE/NAME...
     args: Vec<String>,
@@ -28,6 +32,7 @@ pub(crate) struct Describe {
     /// Show the events about each object.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(value_name = "true|false", hide_possible_values = true)]
     show_events: bool,
 }
 

@@ -58,8 +58,11 @@ impl Image {
     docker save nginx | kletctl image load -\n  tar -C LAYOUT -c . | kletctl image load -")]
 pub(crate) struct Load {
     /// Archives; - for standard input.
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "input")]
     files: Vec<PathBuf>,
+    /// One more archive, as docker load takes it.
+    #[arg(short, long, value_name = "FILE")]
+    input: Vec<PathBuf>,
     /// Print nothing.
     #[arg(short, long)]
     quiet: bool,
@@ -67,7 +70,7 @@ pub(crate) struct Load {
 
 impl Load {
     async fn run(self, context: &Context) -> Result {
-        for path in &self.files {
+        for path in self.files.iter().chain(&self.input) {
             let answers = self.send(context, path).await?;
             for answer in answers {
                 if let Some(text) = answer["error"].as_str() {
@@ -153,8 +156,8 @@ fn loaded(image: &Value) -> String {
 /// Options of `image ls`.
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
-    /// json or yaml.
-    #[arg(short, long, value_parser = json_or_yaml)]
+    /// Output format.
+    #[arg(short, long, value_name = "json|yaml", value_parser = json_or_yaml)]
     output: Option<Format>,
     /// Only ids.
     #[arg(short, long)]
@@ -207,8 +210,9 @@ pub(crate) struct Inspect {
     /// Names or ids.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
-    /// json or yaml.
-    #[arg(short, long, value_parser = json_or_yaml, default_value = "json")]
+    /// Output format.
+    #[arg(short, long, value_name = "json|yaml", value_parser = json_or_yaml)]
+    #[arg(default_value = "json")]
     output: Format,
 }
 

@@ -42,8 +42,8 @@ impl System {
 /// Options of `system info`.
 #[derive(Debug, Args)]
 pub(crate) struct Info {
-    /// json or yaml.
-    #[arg(short, long, value_parser = json_or_yaml)]
+    /// Output format.
+    #[arg(short, long, value_name = "json|yaml", value_parser = json_or_yaml)]
     output: Option<Format>,
 }
 
@@ -102,8 +102,8 @@ fn facts(info: &Value) -> String {
 /// Options of `system check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// json or yaml.
-    #[arg(short, long, value_parser = json_or_yaml)]
+    /// Output format.
+    #[arg(short, long, value_name = "json|yaml", value_parser = json_or_yaml)]
     output: Option<Format>,
 }
 
@@ -151,8 +151,8 @@ fn verdicts(report: &Value) -> String {
 /// Options of `system df`.
 #[derive(Debug, Args)]
 pub(crate) struct Df {
-    /// json or yaml.
-    #[arg(short, long, value_parser = json_or_yaml)]
+    /// Output format.
+    #[arg(short, long, value_name = "json|yaml", value_parser = json_or_yaml)]
     output: Option<Format>,
 }
 

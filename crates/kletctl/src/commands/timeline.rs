@@ -19,11 +19,12 @@ const WIDTH: usize = 100;
 
 /// Options of `timeline`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kletctl timeline web\n  kletctl timeline web -o json")]
 pub(crate) struct Timeline {
     /// POD or pod/POD
     pod: String,
-    /// json or yaml: what was recorded, as kletd gives it.
-    #[arg(short, long, value_parser = super::version::json_or_yaml)]
+    /// What was recorded, as kletd gives it.
+    #[arg(short, long, value_name = "json|yaml", value_parser = super::version::json_or_yaml)]
     output: Option<Format>,
     /// Draw with ASCII characters only.
     #[arg(long)]

@@ -13,8 +13,8 @@ pub(crate) struct Version {
     /// Only this program's: no server is asked.
     #[arg(long)]
     client: bool,
-    /// json or yaml.
-    #[arg(short, long, value_parser = json_or_yaml)]
+    /// Output format.
+    #[arg(short, long, value_name = "json|yaml", value_parser = json_or_yaml)]
     output: Option<Format>,
 }
 

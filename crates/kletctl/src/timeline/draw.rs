@@ -25,7 +25,7 @@ const GLYPHS: [(Cell, char, char, &str, &str); 9] = [
     (Cell::State(State::Unready), '─', '-', "33", "running, not ready"),
     (Cell::State(State::Hook), '┅', '+', "36", "hook"),
     (Cell::State(State::Stopping), '┄', ',', "35", "stopping"),
-    (Cell::State(State::Waiting), '·', '.', "2", "back-off"),
+    (Cell::State(State::Waiting), '·', '.', "2", "waiting"),
     (Cell::Mark(Mark::Completed), '✓', 'v', "32", "completed"),
     (Cell::Mark(Mark::Failed), '✗', 'x', "31", "failed"),
     (Cell::Mark(Mark::ProbeFailed), '!', '!', "31", "probe failed"),

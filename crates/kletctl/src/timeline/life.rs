@@ -20,7 +20,7 @@ pub(super) enum State {
     Hook,
     /// Told to stop.
     Stopping,
-    /// Waits out its back-off.
+    /// Waits for another attempt.
     Waiting,
 }
 
@@ -39,6 +39,15 @@ pub(super) struct Row {
     /// In order of time; each lasts until the next.
     pub(super) states: Vec<(Timestamp, State)>,
     pub(super) marks: Vec<(Timestamp, Mark)>,
+}
+
+impl Row {
+    /// What waited for another attempt will see none.
+    fn wait_no_more(&mut self) {
+        if let Some((_, state @ State::Waiting)) = self.states.last_mut() {
+            *state = State::Nothing;
+        }
+    }
 }
 
 /// All lines of a pod.
@@ -66,7 +75,13 @@ impl Life {
         };
         let mut rows = vec![sandbox(begin, &entries)];
         rows.extend(containers(pod).map(|name| container(name, &entries)));
-        Life { begin, end: now.max(begin), rows, entries }
+        let over = ["Succeeded", "Failed"].contains(&pod["status"]["phase"].as_str().unwrap_or(""));
+        if over {
+            rows.iter_mut().for_each(Row::wait_no_more);
+        }
+        // The line of a pod that is over ends with it.
+        let last = entries.last().map(|entry| entry.time).filter(|_| over);
+        Life { begin, end: last.unwrap_or(now).max(begin), rows, entries }
     }
 
     /// Every moment at which a line changes, with begin and end, in order.
@@ -132,7 +147,8 @@ fn step(state: State, what: What) -> (State, Option<Mark>) {
     match what {
         What::InitStarted => (State::Good, None),
         What::Started => (State::Unready, None),
-        What::StartFailed | What::Failed => (State::Nothing, Some(Mark::Failed)),
+        What::StartFailed => (State::Waiting, Some(Mark::Failed)),
+        What::Failed => (State::Nothing, Some(Mark::Failed)),
         What::Completed => (State::Nothing, Some(Mark::Completed)),
         What::PostStartBegan | What::PreStopBegan if runs => (State::Hook, None),
         What::PostStartDone if runs => (State::Unready, None),

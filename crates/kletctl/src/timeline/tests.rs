@@ -64,7 +64,7 @@ fn a_life_is_drawn_line_by_line() {
         "web              -+++++------=========!=,,,,,,x.......------=========>",
         "",
         "         ~ being made   = ready   - running, not ready   + hook",
-        "         , stopping   . back-off   v completed   x failed",
+        "         , stopping   . waiting   v completed   x failed",
         "         ! probe failed",
     ];
     assert_eq!(drawing(&life, 60_000).lines().collect::<Vec<_>>(), expected);
@@ -115,6 +115,26 @@ fn what_a_restarted_daemon_did_not_see_comes_from_the_status() {
         ],
         "{text}"
     );
+}
+
+#[test]
+fn a_pod_that_is_over_ends_where_it_ended() {
+    let mut over = pod(&json!([]));
+    over["status"]["phase"] = "Failed".into();
+    let entries = [
+        entry(0, "", What::Accepted, ""),
+        entry(5, "", What::SandboxCreated, ""),
+        entry(10, "web", What::StartFailed, "RunContainerError: no such file"),
+        entry(2000, "", What::SandboxRemoved, ""),
+    ];
+    let text = render(&over, &entries, &look(1_000_000));
+    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(text.lines().nth(2).unwrap().ends_with(" 2s"), "{text}");
+    assert!(line("sandbox").ends_with('=') && line("web").ends_with('x'), "{text}");
+    over["status"]["phase"] = "Pending".into();
+    let text = render(&over, &entries[..3], &look(1_000_000));
+    let web = text.lines().find(|line| line.starts_with("web")).unwrap();
+    assert!(web.contains("x...") && web.ends_with('>'), "{text}");
 }
 
 #[test]

@@ -101,7 +101,12 @@ impl Worker {
 
     /// Adds a container's end to the timeline, at the time when it ended.
     fn note_end(&self, record: &ContainerRecord) {
-        let RecordState::Exited { code, reason, finished_at, .. } = &record.state else { return };
+        // What never started is told as a start that failed.
+        let RecordState::Exited { started_at: Some(_), code, reason, finished_at, .. } =
+            &record.state
+        else {
+            return;
+        };
         let what = if *code == 0 { What::Completed } else { What::Failed };
         let entry = Entry {
             time: *finished_at,
