@@ -1,5 +1,6 @@
 //! A pod.
 
+use klet_api::quantity::Quantity;
 use serde_json::Value;
 
 use super::Clock;
@@ -110,8 +111,35 @@ fn conditions(sheet: &mut Sheet, pod: &Value) {
 /// As the status has it, or as the resources make it.
 fn qos(pod: &Value) -> &str {
     match text(pod, "/status/qosClass") {
-        "" => "BestEffort",
+        "" => class(pod),
         class => class,
+    }
+}
+
+/// Every container limited in both resources, and what is asked for is the limit: Guaranteed.
+fn class(pod: &Value) -> &'static str {
+    let zero = Quantity::from_units(0);
+    let (mut requests, mut limits) = ([zero; 2], [zero; 2]);
+    let mut all_limited = true;
+    let lists = ["/spec/containers", "/spec/initContainers"];
+    for container in lists.into_iter().flat_map(|pointer| list(pod, pointer)) {
+        for (index, name) in ["cpu", "memory"].into_iter().enumerate() {
+            let of = |kind: &str| {
+                let amount = text(container, &format!("/resources/{kind}/{name}"));
+                Quantity::parse(amount).unwrap_or(zero)
+            };
+            all_limited &= !of("limits").is_zero();
+            requests[index].add(&of("requests"));
+            limits[index].add(&of("limits"));
+        }
+    }
+    let amounts = |list: [Quantity; 2]| list.map(|amount| amount.milli_value());
+    if requests.iter().chain(&limits).all(Quantity::is_zero) {
+        "BestEffort"
+    } else if all_limited && amounts(requests) == amounts(limits) {
+        "Guaranteed"
+    } else {
+        "Burstable"
     }
 }
 

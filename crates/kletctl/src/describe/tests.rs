@@ -39,3 +39,23 @@ fn times_are_shown_in_the_readers_zone() {
     let object = serde_json::json!({"at": "2026-07-01T23:30:00Z"});
     assert_eq!(clock.date(&object, "/at"), "Thu, 02 Jul 2026 01:30:00 +0200");
 }
+
+#[test]
+fn the_class_follows_from_the_resources() {
+    let describe = |limits: Value, requests: Value| {
+        let resources = serde_json::json!({"limits": limits, "requests": requests});
+        let containers = serde_json::json!([{"name": "c", "resources": resources}]);
+        let pod = serde_json::json!({"kind": "Pod", "spec": {"containers": containers}});
+        let clock = Clock { now: Timestamp::UNIX_EPOCH, zone: TimeZone::UTC };
+        let text = super::describe(&pod, &Around::default(), &clock);
+        let line = text.lines().find(|line| line.starts_with("QoS Class:")).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    let both = serde_json::json!({"cpu": "1", "memory": "1Gi"});
+    let same = serde_json::json!({"cpu": "1000m", "memory": "1024Mi"});
+    let none = serde_json::json!({});
+    assert_eq!(describe(both.clone(), same), "Guaranteed");
+    assert_eq!(describe(none.clone(), both.clone()), "Burstable");
+    assert_eq!(describe(both, none.clone()), "Burstable");
+    assert_eq!(describe(none.clone(), none), "BestEffort");
+}
