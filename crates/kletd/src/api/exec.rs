@@ -40,7 +40,7 @@ pub async fn open(
         io: ExecIo::Stream { stdin: request.stdin, tty: request.tty.then_some(WINDOW) },
     };
     let (reply, fds) =
-        shim.call_with_fds(Request::Exec(Box::new(config))).await.map_err(|error| {
+        shim.exec(config).await.map_err(|error| {
             NodeError::internal(format!("error executing command in container: {error}"))
         })?;
     let Reply::ExecStarted { exec_id } = reply else {

@@ -20,7 +20,7 @@ use super::records::Labels;
 use super::worker::Worker;
 use super::{files, find, hooks, ids, signals};
 use crate::events::Severity;
-use crate::shim::{CallError, Shim};
+use crate::shim::{CallError, Shim, WORK};
 use crate::timeline::What;
 
 /// Why a container did not start, under the kubelet's waiting reason.
@@ -126,7 +126,7 @@ impl Worker {
             "Created",
             text::created(&start.name),
         );
-        match shim.call_with_fds(Request::StartContainer(Box::new(config))).await {
+        match shim.call_within(WORK, Request::StartContainer(Box::new(config))).await {
             Ok((Reply::Started { started_at_ns, .. }, _)) => {
                 let time = Timestamp::from_nanosecond(started_at_ns.into());
                 self.note_start(&start.name, start.attempt, time.unwrap_or_default());

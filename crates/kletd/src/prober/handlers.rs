@@ -16,6 +16,9 @@ use crate::pod::SharedShim;
 /// Bytes of a probe's output that are kept.
 const OUTPUT: u32 = 10 << 10;
 
+/// How long a supervisor may take in addition: to start the command, and to see it dead.
+const OVERHEAD: Duration = Duration::from_secs(15);
+
 /// How a probe ended, and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checked {
@@ -106,8 +109,8 @@ fn judge(answer: Result<http::Answer, HttpError>) -> Checked {
         Ok(answer) => {
             Checked::failure(format!("HTTP probe failed with statuscode: {}", answer.status))
         }
-        Err(HttpError::Transport(text)) => Checked::failure(text),
-        Err(HttpError::Request(text)) => Checked::error(text),
+        Err(error @ HttpError::Transport { .. }) => Checked::failure(error.to_string()),
+        Err(error @ HttpError::Request(_)) => Checked::error(error.to_string()),
     }
 }
 
@@ -147,7 +150,8 @@ async fn check_exec(
             timeout_ms: Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         },
     };
-    match shim.call_with_fds(Request::Exec(Box::new(config))).await {
+    let limit = timeout + OVERHEAD;
+    match shim.call_within(limit, Request::Exec(Box::new(config))).await {
         Ok((Reply::ExecDone(outcome), _)) if outcome.timed_out => {
             let seconds = timeout.as_secs();
             Checked::failure(format!("command timed out: {line:?} timed out after {seconds}s"))
