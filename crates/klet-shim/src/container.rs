@@ -97,7 +97,8 @@ impl Container {
         config: ContainerConfig,
         cgroups: &Cgroups,
         features: Features,
-        pause: Option<BorrowedFd<'_>>,
+        pause: BorrowedFd<'_>,
+        host_mounts: Option<&OwnedFd>,
     ) -> Result<(Self, Option<ShimError>), ShimError> {
         let terminal = config.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
         let (io, out, err, stdin) = pipes(terminal, config.stdin).map_err(internal)?;
@@ -110,7 +111,8 @@ impl Container {
                 }
                 Rootfs::Directory(path) => RootfsInput::Directory(path),
             },
-            join: pause.map(|pidfd| join(pidfd, &config.join)),
+            join: Some(join(pause, &config.join)),
+            host_mounts: host_mounts.map(AsFd::as_fd),
             features,
         };
         let started_at_ns = now_ns();

@@ -54,6 +54,8 @@ struct Pod {
     listener: UnixListener,
     signals: OwnedFd,
     sandbox: Option<SandboxConfig>,
+    /// The host's mount namespace, left behind when the shim made its own.
+    host_mounts: Option<OwnedFd>,
     pause: Option<Pause>,
     containers: BTreeMap<u32, Container>,
     sessions: BTreeMap<u32, Session>,
@@ -95,6 +97,7 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         listener,
         signals,
         sandbox: None,
+        host_mounts: None,
         pause: None,
         containers: BTreeMap::new(),
         sessions: BTreeMap::new(),

@@ -99,7 +99,7 @@ impl World {
         let spec = self.spec();
         let _guard = alone();
         let input =
-            ContainerInput { id: "test", spec: &spec, rootfs, join: None, features: self.features };
+            ContainerInput { id: "test", spec: &spec, rootfs, join: None, host_mounts: None, features: self.features };
         start(&input, &self.cgroups, io)
     }
 

@@ -56,7 +56,9 @@ impl<S> Tap<S> {
         if let Poll::Ready(Err(error)) = result
             && let Some(errno) = error.raw_os_error()
         {
-            self.notes.with(|seen| { seen.failure.get_or_insert((call, errno)); });
+            self.notes.with(|seen| {
+                seen.failure.get_or_insert((call, errno));
+            });
         }
     }
 }

@@ -31,7 +31,10 @@ impl Target {
         let host = given.or_else(|| ip.map(|ip| ip.to_string()));
         let headers = action.http_headers.iter().flatten();
         Ok(Self {
-            tls: action.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
+            tls: action
+                .scheme
+                .as_deref()
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
             host: host.ok_or_else(|| HttpError::Request("the pod has no address".to_owned()))?,
             port: port(&action.port, container)?,
             path: encode(action.path.as_deref().unwrap_or("/")),

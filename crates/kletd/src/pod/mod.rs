@@ -7,6 +7,7 @@
 //! * [`hooks`]: postStart and preStop;
 //! * [`files`]: the files klet writes for a pod;
 //! * [`logs`]: whose log directories these are;
+//! * [`propagation`]: which volumes can pass mounts on;
 //! * [`records`]: what is known of container attempts;
 //! * [`publish`]: status on its way to the API.
 
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod logs;
 pub mod observe;
 pub mod orphans;
+pub mod propagation;
 pub mod publish;
 pub mod records;
 pub mod sandbox;

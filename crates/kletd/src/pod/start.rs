@@ -342,6 +342,8 @@ impl Worker {
                 )
                 .map_err(|error| config(error.to_string()))?,
             };
+            super::propagation::check(&source, mount.mount_propagation.as_deref())
+                .map_err(|text| Failure::new("CreateContainerError", text))?;
             mounts.push(VolumeMount {
                 source,
                 mount_path: mount.mount_path.clone(),

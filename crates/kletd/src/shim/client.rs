@@ -11,7 +11,8 @@ use std::time::Duration;
 use klet_cri::limits::REMOVAL_DEADLINE_MS;
 use klet_cri::paths::PodRunDir;
 use klet_cri::{
-    Event, ExecConfig, FromShim, PROTOCOL, PodSnapshot, Reply, Request, ShimError, ShimErrorKind, ToShim, frame,
+    Event, ExecConfig, FromShim, PROTOCOL, PodSnapshot, Reply, Request, ShimError, ShimErrorKind,
+    ToShim, frame,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -182,10 +183,7 @@ impl Shim {
         Ok(())
     }
 
-    async fn request(
-        &self,
-        request: Request,
-    ) -> Result<(Reply, Vec<OwnedFd>), CallError> {
+    async fn request(&self, request: Request) -> Result<(Reply, Vec<OwnedFd>), CallError> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let bytes = frame::encode(&ToShim { id, request }).map_err(CallError::gone)?;
         let (sender, receiver) = oneshot::channel();
