@@ -23,7 +23,7 @@ fn a_container_that_ignores_term_is_killed_when_its_grace_is_over() -> anyhow::R
     let world = World::new(&["fixture"])?;
     let mut deaf = pod("deaf", fixture(&["ignore-term"]));
     deaf["spec"]["containers"][0]["livenessProbe"] = json!({
-        "exec": { "command": ["/fixture", "exit", "1"] }, "initialDelaySeconds": 2,
+        "exec": { "command": ["/bin/fixture", "exit", "1"] }, "initialDelaySeconds": 2,
         "periodSeconds": 60, "failureThreshold": 1, "terminationGracePeriodSeconds": 4,
     });
     world.create(&deaf)?;
@@ -32,13 +32,11 @@ fn a_container_that_ignores_term_is_killed_when_its_grace_is_over() -> anyhow::R
     let events = world.request("GET", "/api/v1/namespaces/default/events", b"")?;
     let events = events["items"].as_array().cloned().unwrap_or_default();
     let killing = events.iter().find(|event| event["reason"] == "Killing").expect("told");
-    let grace = (seconds(&ended["finishedAt"]) - seconds(&killing["firstTimestamp"])).rem_euclid(86_400);
+    let grace =
+        (seconds(&ended["finishedAt"]) - seconds(&killing["firstTimestamp"])).rem_euclid(86_400);
     assert!((3..=8).contains(&grace), "killed {grace} s after: {killing}");
-    let logs = world.request_text(
-        "GET",
-        "/api/v1/namespaces/default/pods/deaf/log?previous=true",
-        b"",
-    )?;
+    let logs =
+        world.request_text("GET", "/api/v1/namespaces/default/pods/deaf/log?previous=true", b"")?;
     assert!(logs.contains("received SIGTERM, staying"), "{logs}");
     let begin = Instant::now();
     world.delete("deaf")?;
@@ -67,7 +65,8 @@ fn a_fork_bomb_is_held_by_the_pids_limit_and_harms_nobody_else() -> anyhow::Resu
 }
 
 #[test]
-fn memory_beyond_the_limit_ends_as_oom_killed_and_follows_the_restart_policy() -> anyhow::Result<()> {
+fn memory_beyond_the_limit_ends_as_oom_killed_and_follows_the_restart_policy() -> anyhow::Result<()>
+{
     let world = World::new(&["fixture"])?;
     let eater = |name: &str| {
         let mut container = fixture(&["alloc", "64Mi"]);
@@ -77,10 +76,18 @@ fn memory_beyond_the_limit_ends_as_oom_killed_and_follows_the_restart_policy() -
     world.create(&never(eater("once")))?;
     world.create(&eater("again"))?;
     let ended = world.terminated("once")?;
-    assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("OOMKilled")), "{ended}");
+    assert_eq!(
+        (&ended["exitCode"], &ended["reason"]),
+        (&json!(137), &json!("OOMKilled")),
+        "{ended}"
+    );
     assert_eq!(world.pod("once")?["status"]["phase"], "Failed");
     let ended = world.restarted("again")?;
-    assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("OOMKilled")), "{ended}");
+    assert_eq!(
+        (&ended["exitCode"], &ended["reason"]),
+        (&json!(137), &json!("OOMKilled")),
+        "{ended}"
+    );
     world.until("it crash-loops", |world| {
         let waiting = world.container("again")?["state"]["waiting"]["reason"].clone();
         Ok((waiting == "CrashLoopBackOff").then_some(()))
@@ -101,7 +108,11 @@ fn a_child_killed_for_memory_is_noticed_though_the_container_lives() -> anyhow::
     // On cgroup v2 all of a container die with one of its processes, as the kubelet has it.
     if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         let ended = world.terminated("parent")?;
-        assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("OOMKilled")), "{ended}");
+        assert_eq!(
+            (&ended["exitCode"], &ended["reason"]),
+            (&json!(137), &json!("OOMKilled")),
+            "{ended}"
+        );
     } else {
         world.says("parent", "survived")?;
         world.until("the timeline tells", |world| {
@@ -121,10 +132,18 @@ fn output_closed_daemons_and_zombies_confuse_nobody() -> anyhow::Result<()> {
     // Without its streams a container is as alive as with them.
     world.create(&pod("mute", busybox("exec <&- >&- 2>&-; exec sleep 1000")))?;
     // A daemon holds the log's pipes when the first process has ended.
-    world.create(&never(pod("daemon", busybox("(setsid sleep 1000 &) ; echo parent is gone; exit 3"))))?;
+    world.create(&never(pod(
+        "daemon",
+        busybox("(setsid sleep 1000 &) ; echo parent is gone; exit 3"),
+    )))?;
     // Orphans in their own process namespace are the business of its first process, ours otherwise.
     world.create(&pod("orphans", fixture(&["fork", "--count", "20"])))?;
-    let mut shared = pod("shared", busybox("for i in 1 2 3 4 5; do (sh -c 'sleep 0.1 & exit' &); done; echo made; exec sleep 1000"));
+    let mut shared = pod(
+        "shared",
+        busybox(
+            "for i in 1 2 3 4 5; do (sh -c 'sleep 0.1 & exit' &); done; echo made; exec sleep 1000",
+        ),
+    );
     shared["spec"]["shareProcessNamespace"] = json!(true);
     world.create(&shared)?;
     let ended = world.terminated("daemon")?;
@@ -134,7 +153,7 @@ fn output_closed_daemons_and_zombies_confuse_nobody() -> anyhow::Result<()> {
     world.says("orphans", "20 orphans are asleep")?;
     world.says("shared", "made")?;
     world.until("pause reaps what is orphaned", |world| {
-        let seen = world.exec("shared", &["ps", "-o", "stat,comm"])?.stdout;
+        let seen = world.execute("shared", &["ps", "-o", "stat,comm"])?.stdout;
         anyhow::ensure!(!seen.lines().any(|line| line.starts_with('Z')), "{seen}");
         Ok(Some(()))
     })?;
@@ -192,7 +211,7 @@ fn a_process_that_opens_all_files_it_may_does_not_keep_others_from_theirs() -> a
                   echo opened $i; exec sleep 1000";
     world.create(&pod("files", busybox(script)))?;
     world.says("files", "opened")?;
-    assert_eq!(world.exec("files", &["cat", "/etc/hostname"])?.stdout, "files\n");
+    assert_eq!(world.execute("files", &["cat", "/etc/hostname"])?.stdout, "files\n");
     world.delete("files")?;
     world.end()
 }
@@ -222,7 +241,10 @@ fn a_flood_of_output_is_rotated_and_disturbs_nobody() -> anyhow::Result<()> {
     })?;
     assert!(later > first);
     let sizes = sizes();
-    assert!(sizes.len() <= 6 && sizes.iter().all(|size| *size <= (10 << 20) + (1 << 20)), "{sizes:?}");
+    assert!(
+        sizes.len() <= 6 && sizes.iter().all(|size| *size <= (10 << 20) + (1 << 20)),
+        "{sizes:?}"
+    );
     world.delete("calm")?;
     world.delete("flood")?;
     world.end()

@@ -10,7 +10,7 @@ fn sleeper(world: &World) -> anyhow::Result<()> {
 }
 
 fn processes(world: &World) -> anyhow::Result<String> {
-    Ok(world.exec("host", &["ps", "-o", "comm,args"])?.stdout)
+    Ok(world.execute("host", &["ps", "-o", "comm,args"])?.stdout)
 }
 
 #[test]
@@ -38,7 +38,8 @@ fn a_terminal_has_a_size_echoes_and_ends() -> anyhow::Result<()> {
     sleeper(&world)?;
     let mut session = world.open_exec("host", &["sh"], true)?;
     session.resize(132, 43)?;
-    session.send(b"test -t 0 && until stty size | grep '43 132'; do :; done; echo typed-$((6*7))\n")?;
+    session
+        .send(b"test -t 0 && until stty size | grep '43 132'; do :; done; echo typed-$((6*7))\n")?;
     session.until_says("43 132")?;
     session.until_says("typed-42")?;
     session.send(b"exit 5\n")?;
@@ -70,11 +71,17 @@ fn a_client_that_vanishes_takes_its_command_along() -> anyhow::Result<()> {
 #[test]
 fn a_command_dies_with_its_container_and_its_client_hears_of_it() -> anyhow::Result<()> {
     let world = World::new(&["busybox"])?;
-    world.create(&pod("mortal", busybox("read line < /tmp/end || mkfifo /tmp/end; read line < /tmp/end; exit 9")))?;
+    world.create(&pod(
+        "mortal",
+        busybox("read line < /tmp/end || mkfifo /tmp/end; read line < /tmp/end; exit 9"),
+    ))?;
     world.ready("mortal")?;
     let mut session = world.open_exec("mortal", &["sh", "-c", "echo begun; sleep 88888"], false)?;
     session.until_says("begun")?;
-    world.exec("mortal", &["sh", "-c", "until [ -p /tmp/end ]; do :; done; echo now > /tmp/end"])?;
+    world.execute(
+        "mortal",
+        &["sh", "-c", "until [ -p /tmp/end ]; do :; done; echo now > /tmp/end"],
+    )?;
     assert_eq!(session.end()?.code, 137);
     assert_eq!(world.restarted("mortal")?["exitCode"], 9);
     world.delete("mortal")?;
@@ -85,7 +92,7 @@ fn a_command_dies_with_its_container_and_its_client_hears_of_it() -> anyhow::Res
 fn a_command_left_in_the_background_lives_on() -> anyhow::Result<()> {
     let world = World::new(&["busybox"])?;
     sleeper(&world)?;
-    let end = world.exec("host", &["sh", "-c", "sleep 77777 >/dev/null 2>&1 & echo left"])?;
+    let end = world.execute("host", &["sh", "-c", "sleep 77777 >/dev/null 2>&1 & echo left"])?;
     assert_eq!((end.code, end.stdout.as_str()), (0, "left\n"));
     assert!(processes(&world)?.contains("77777"));
     world.delete("host")?;
@@ -96,7 +103,7 @@ fn a_command_left_in_the_background_lives_on() -> anyhow::Result<()> {
 fn what_cannot_be_executed_is_told() -> anyhow::Result<()> {
     let world = World::new(&["busybox"])?;
     sleeper(&world)?;
-    let error = match world.exec("host", &["/no/such/program"]) {
+    let error = match world.execute("host", &["/no/such/program"]) {
         Err(error) => error.to_string(),
         Ok(end) => end.status.to_string(),
     };

@@ -38,7 +38,8 @@ fn reborn(world: &World, before: &Value) -> anyhow::Result<()> {
     assert_eq!((&last["exitCode"], &last["containerID"]), (&json!(137), former), "{last}");
     assert_eq!(world.container("other")?["restartCount"], 0);
     world.event("victim", "FailedSync error determining status: ")?;
-    world.event("victim", "SandboxChanged Pod sandbox changed, it will be killed and re-created.")?;
+    world
+        .event("victim", "SandboxChanged Pod sandbox changed, it will be killed and re-created.")?;
     Ok(())
 }
 
@@ -63,12 +64,12 @@ fn a_supervisor_that_hangs_is_given_up_and_its_pod_begins_anew() -> anyhow::Resu
     let victim = two_pods(&world)?;
     signal(&supervisor(&world, &victim)?, "STOP")?;
     // Whoever asks it first finds out; others are served meanwhile.
-    let error = match world.exec("victim", &["true"]) {
+    let error = match world.execute("victim", &["true"]) {
         Err(error) => error.to_string(),
         Ok(end) => end.status.to_string(),
     };
     assert!(error.contains("does not answer"), "{error}");
-    assert_eq!(world.exec("other", &["echo", "here"])?.stdout, "here\n");
+    assert_eq!(world.execute("other", &["echo", "here"])?.stdout, "here\n");
     reborn(&world, &victim)?;
     world.delete("victim")?;
     world.delete("other")?;

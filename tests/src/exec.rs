@@ -35,7 +35,7 @@ impl World {
     ///
     /// # Errors
     /// The API refuses it.
-    pub fn exec(&self, pod: &str, command: &[&str]) -> anyhow::Result<ExecEnd> {
+    pub fn execute(&self, pod: &str, command: &[&str]) -> anyhow::Result<ExecEnd> {
         self.open_exec(pod, command, false)?.end()
     }
 
@@ -46,7 +46,8 @@ impl World {
     pub fn open_exec(&self, pod: &str, command: &[&str], tty: bool) -> anyhow::Result<Exec> {
         let stream = UnixStream::connect(self.path("run/klet.sock"))?;
         stream.set_read_timeout(Some(patience()))?;
-        let words: String = command.iter().map(|word| format!("&command={}", encode(word))).collect();
+        let words: String =
+            command.iter().map(|word| format!("&command={}", encode(word))).collect();
         let stderr = if tty { "" } else { "&stderr=true" };
         let url = format!(
             "ws://klet/api/v1/namespaces/default/pods/{pod}/exec?stdin=true&stdout=true&tty={tty}{stderr}{words}"
