@@ -23,8 +23,8 @@ fn a_container_that_ignores_term_is_killed_when_its_grace_is_over() -> anyhow::R
     let world = World::new(&["fixture"])?;
     let mut deaf = pod("deaf", fixture(&["ignore-term"]));
     deaf["spec"]["containers"][0]["livenessProbe"] = json!({
-        "exec": { "command": ["/bin/fixture", "exit", "1"] }, "initialDelaySeconds": 2,
-        "periodSeconds": 60, "failureThreshold": 1, "terminationGracePeriodSeconds": 4,
+        "exec": { "command": ["/bin/fixture", "exit", "1"] }, "initialDelaySeconds": 1,
+        "periodSeconds": 2, "failureThreshold": 1, "terminationGracePeriodSeconds": 4,
     });
     world.create(&deaf)?;
     let ended = world.restarted("deaf")?;

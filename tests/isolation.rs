@@ -53,7 +53,7 @@ fn a_restricted_container_has_nothing_it_need_not_have() -> anyhow::Result<()> {
     refused("restricted", &["touch", "/file"], "Read-only file system")?;
     // The filter forbids even what an unprivileged user may do elsewhere.
     refused("restricted", &["unshare", "-U", "true"], "Operation not permitted")?;
-    refused("usual", &["mount", "-t", "tmpfs", "x", "/mnt"], "permission denied")?;
+    refused("usual", &["mount", "-t", "tmpfs", "x", "/tmp"], "permission denied")?;
     world.delete("restricted")?;
     world.delete("usual")?;
     world.end()
