@@ -240,6 +240,10 @@ fn a_flood_of_output_is_rotated_and_disturbs_nobody() -> anyhow::Result<()> {
         Ok((number > first + 100_000).then_some(number))
     })?;
     assert!(later > first);
+    // A reader that follows gets what it asked for, rotations or not.
+    let path = "/api/v1/namespaces/default/pods/flood/log?follow=true&limitBytes=30000000";
+    let followed = world.request_text("GET", path, b"")?;
+    assert_eq!(followed.len(), 30_000_000);
     let sizes = sizes();
     assert!(
         sizes.len() <= 6 && sizes.iter().all(|size| *size <= (10 << 20) + (1 << 20)),

@@ -90,6 +90,12 @@ fn answers_without_end_and_redirects_have_bounds() -> anyhow::Result<()> {
     world.create(&server("loop", get("/loop", 80, "HTTP")))?;
     world.create(&server("same", get("/redirect?to=/healthz", 443, "HTTPS")))?;
     world.create(&server("plain", get("/healthz", 80, "HTTPS")))?;
+    world.create(&server("silent", json!({ "grpc": { "port": 83 } })))?;
+    world.create(&server("unknown", json!({ "grpc": { "port": 82, "service": "x" } })))?;
+    world.create(&server(
+        "name",
+        json!({ "tcpSocket": { "host": "no.such.host.invalid", "port": 81 } }),
+    ))?;
     world.ready("body")?;
     world.ready("same")?;
     world.ready("elsewhere")?;
@@ -99,7 +105,12 @@ fn answers_without_end_and_redirects_have_bounds() -> anyhow::Result<()> {
     let failed = "Unhealthy Readiness probe failed: Get";
     world.event("loop", &format!("{failed} \"/loop\": stopped after 10 redirects"))?;
     world.event("plain", "http: server gave HTTP response to HTTPS client")?;
-    for name in ["body", "elsewhere", "loop", "same", "plain"] {
+    let silent = world.event("silent", "timeout: failed to connect service")?;
+    assert!(silent.ends_with(":83\" within 1s: context deadline exceeded"), "{silent}");
+    let text = "error: health rpc probe failed: rpc error: code = NotFound desc = ";
+    world.event("unknown", text)?;
+    world.event("name", "dial tcp: lookup no.such.host.invalid: no such host")?;
+    for name in ["body", "elsewhere", "loop", "same", "plain", "silent", "unknown", "name"] {
         world.delete(name)?;
     }
     world.end()

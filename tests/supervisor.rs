@@ -86,3 +86,31 @@ fn a_pod_whose_supervisor_hangs_can_be_deleted() -> anyhow::Result<()> {
     world.delete("other")?;
     world.end()
 }
+
+/// A process in the container's namespace whose parent is outside and stopped: it is killed, but not
+/// reaped, and the container's first process has to wait for that.
+#[test]
+fn a_container_that_cannot_end_is_named_and_its_pod_goes_when_it_can() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    let victim = two_pods(&world)?;
+    let pid = world.processes_of(&victim)?[0].clone();
+    let mut outside = Command::new("nsenter");
+    outside.args(["--pid", "--target", &pid, "sh", "-c", "echo up; exec sleep 600"]);
+    let mut outside = outside.stdout(std::process::Stdio::piped()).spawn()?;
+    let mut up = [0; 3];
+    std::io::Read::read_exact(&mut outside.stdout.take().expect("piped"), &mut up)?;
+    signal(&outside.id().to_string(), "STOP")?;
+    world.request("DELETE", "/api/v1/namespaces/default/pods/victim", b"")?;
+    world.event(
+        "victim",
+        "FailedKillPod error killing pod: container main was killed and has not ended within 15s",
+    )?;
+    // The pod stays, and everything else goes on.
+    assert!(world.pod("victim")?["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(world.execute("other", &["echo", "here"])?.stdout, "here\n");
+    signal(&outside.id().to_string(), "CONT")?;
+    outside.wait()?;
+    world.until("the pod is gone", |world| Ok(world.pod("victim").is_err().then_some(())))?;
+    world.delete("other")?;
+    world.end()
+}

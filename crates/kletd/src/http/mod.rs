@@ -7,7 +7,7 @@
 //! * [`tls`]: the handshake;
 //! * [`tap`]: what a connection has seen, for the error texts.
 
-mod tap;
+pub mod tap;
 mod target;
 mod tls;
 
@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use tap::{Notes, Tap};
-pub use target::{Target, port};
+pub use target::{Target, join, port};
 
 /// `User-Agent` of probes.
 pub const PROBE_AGENT: &str = "kube-probe/1.32";
@@ -154,7 +154,7 @@ impl Drop for Driver {
 
 /// One request on one connection, up to the head of its answer.
 async fn send(target: &Target, agent: &str) -> Result<(Response<Incoming>, Driver), Failed> {
-    let stream = dial(target).await.map_err(Failed::Transport)?;
+    let stream = dial(&target.host, target.port).await.map_err(Failed::Transport)?;
     let ends = stream.local_addr().and_then(|local| Ok((local, stream.peer_addr()?)));
     let (local, remote) = ends.map_err(|error| Failed::Transport(error.to_string()))?;
     let notes = Notes::default();
@@ -230,13 +230,16 @@ fn request(target: &Target, agent: &str) -> Result<Request<Empty<Bytes>>, Failed
     Ok(request)
 }
 
-/// Connects to the first address of the target's host that takes it.
-async fn dial(target: &Target) -> Result<TcpStream, String> {
-    if let Ok(ip) = target.host.parse() {
-        return connect(SocketAddr::new(ip, target.port)).await;
+/// Connects to the first address of a host that takes it; the error is Go's.
+///
+/// # Errors
+/// The text.
+pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
+    if let Ok(ip) = host.parse() {
+        return connect(SocketAddr::new(ip, port)).await;
     }
-    let unknown = || format!("dial tcp: lookup {}: no such host", target.host);
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
+    let unknown = || format!("dial tcp: lookup {host}: no such host");
+    let found = tokio::net::lookup_host((host, port)).await;
     let mut last = unknown();
     for address in found.map_err(|_| unknown())? {
         match connect(address).await {

@@ -13,14 +13,14 @@ const FIRST: usize = 128;
 
 /// What a connection has seen.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    pub(super) first: Vec<u8>,
+struct Seen {
+    first: Vec<u8>,
     failure: Option<(&'static str, i32)>,
 }
 
 /// What was seen, for whoever words the error.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Notes(Arc<Mutex<Seen>>);
+pub struct Notes(Arc<Mutex<Seen>>);
 
 impl Notes {
     fn with<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
@@ -28,7 +28,8 @@ impl Notes {
     }
 
     /// The first bytes received.
-    pub(super) fn first(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn first(&self) -> Vec<u8> {
         self.with(|seen| seen.first.clone())
     }
 
@@ -42,13 +43,13 @@ impl Notes {
 
 /// The connection.
 #[derive(Debug)]
-pub(super) struct Tap<S> {
-    pub(super) inner: S,
+pub struct Tap<S> {
+    inner: S,
     notes: Notes,
 }
 
 impl<S> Tap<S> {
-    pub(super) fn new(inner: S, notes: Notes) -> Self {
+    pub const fn new(inner: S, notes: Notes) -> Self {
         Self { inner, notes }
     }
 

@@ -42,11 +42,10 @@ impl Target {
         })
     }
 
-    /// `host:port`, with the brackets that an IPv6 address needs.
+    /// Host and port, as a URL has them.
     #[must_use]
     pub fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        join(&self.host, self.port)
     }
 
     /// The whole URL.
@@ -89,6 +88,12 @@ impl Target {
         };
         Some(next)
     }
+}
+
+/// `host:port`, with the brackets that an IPv6 address needs.
+#[must_use]
+pub fn join(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A path as it may stand in a request: what may not is percent-encoded, a fragment is left out.

@@ -50,7 +50,7 @@ impl Worker {
         let mut containers = Vec::new();
         for container in snapshot.iter().flat_map(|snapshot| &snapshot.containers) {
             if self.records.counts_oom_kill(container) {
-                let detail = format!("{} killed for memory so far", container.oom_kills);
+                let detail = format!("out of memory: {} killed so far", container.oom_kills);
                 self.note(Some(&container.name), What::OomKilled, detail);
             }
             let seen = self.records.knows_end_of(&container.id);

@@ -22,7 +22,7 @@ const LEAST: Duration = Duration::from_secs(2);
 
 /// How long the end of a container is waited for after its SIGKILL. One that takes longer waits in the
 /// kernel, uninterruptibly.
-const KILLED: Duration = Duration::from_secs(30);
+const KILLED: Duration = Duration::from_secs(15);
 /// How often a shim from which nothing is heard is asked whether it lives.
 const ALIVE: Duration = Duration::from_secs(30);
 
