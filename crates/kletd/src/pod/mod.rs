@@ -8,6 +8,7 @@
 //! * [`files`]: the files klet writes for a pod;
 //! * [`ledger`]: what the node has promised to which pods;
 //! * [`logs`]: whose log directories these are;
+//! * [`propagation`]: which volumes can pass mounts on;
 //! * [`records`]: what is known of container attempts;
 //! * [`publish`]: status on its way to the API.
 
@@ -20,6 +21,7 @@ pub mod ledger;
 pub mod logs;
 pub mod observe;
 pub mod orphans;
+pub mod propagation;
 pub mod publish;
 pub mod records;
 pub mod sandbox;
