@@ -191,6 +191,7 @@ fn mistakes_say_what_is_wrong_and_where() -> anyhow::Result<()> {
 
     let broken = apply(POD.replace("    image: busybox", "   image: busybox"))?;
     assert!(broken.starts_with(&format!("error: {shown}:10:")), "{broken}");
+    assert_eq!(broken.matches("error").count(), 1, "{broken}");
     let unknown = apply(POD.replace("    image:", "    imagee:"))?;
     assert!(unknown.contains("unknown field \"spec.containers[0].imagee\""), "{unknown}");
     let place = format!("  --> {shown}:10:5: spec.containers[0].imagee (did you mean \"image\"?)");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Output;
 
-use klet_e2e::{Session, World, workspace};
+use klet_e2e::{Session, World, images};
 use serde_json::{Value, json};
 
 fn sh(script: &str) -> Value {
@@ -27,7 +27,7 @@ fn assert_order(text: &str, expected: &[&str]) {
 }
 
 fn archive(name: &str) -> String {
-    workspace().join(format!("target/images/{name}.tar")).display().to_string()
+    images().join(format!("{name}.tar")).display().to_string()
 }
 
 /// A pod that is initialised, runs its hooks, and is restarted by its liveness probe.
@@ -57,13 +57,42 @@ fn eventful(world: &World) -> anyhow::Result<()> {
             }],
         },
     }))?;
-    world.kletctl_ok(&["wait", "--for=condition=Ready", "pod/eventful", "--timeout=60s"])?;
+    world.kletctl_ok(&["wait", "--for=condition=Ready", "pod/eventful", "--timeout=120s"])?;
     world.kletctl_ok(&["exec", "eventful", "--", "rm", "/work/state"])?;
     world.until("the pod was restarted and is ready", |world| {
         let pod = world.pod("eventful")?;
         let container = &pod["status"]["containerStatuses"][0];
         Ok((container["restartCount"] == 1 && container["ready"] == true).then_some(()))
     })
+}
+
+/// Draws the life of the eventful pod.
+fn is_drawn(world: &World) -> anyhow::Result<()> {
+    let drawn = world.kletctl_ok(&["timeline", "eventful", "--ascii"])?;
+    let life = [
+        "default/eventful: Running, 1/1 ready, restarts: 1",
+        "\nsandbox  ~",
+        "\nprepare  ",
+        "v\nweb      ",
+        "!",
+        ">\n",
+        "TIME",
+        "accepted\n",
+        "sandbox made: 10.88.",
+        "prepare     started\n",
+        "prepare     ended: Completed, exit code 0\n",
+        "web         started\n",
+        "web         postStart hook done\n",
+        "Liveness probe fails: cat: can't open '/work/state'",
+        "web         preStop hook done\n",
+        "web         started, restart 1\n",
+    ];
+    assert_order(&drawn, &life);
+    let record: Value =
+        serde_json::from_str(&world.kletctl_ok(&["timeline", "pod/eventful", "-o", "json"])?)?;
+    let first = &record["entries"][0];
+    assert_eq!((&first["what"], &first["container"]), (&json!("Accepted"), &Value::Null));
+    Ok(())
 }
 
 #[test]
@@ -109,31 +138,7 @@ fn a_pods_life_is_described_and_drawn() -> anyhow::Result<()> {
     let node = world.kletctl_ok(&["describe", "node", "test-node"])?;
     assert_order(&node, &["Non-terminated Pods:", "(1 in total)\n", "default", "eventful"]);
 
-    let drawn = world.kletctl_ok(&["timeline", "eventful", "--ascii"])?;
-    let life = [
-        "default/eventful: Running, 1/1 ready, restarts: 1",
-        "\nsandbox  ~",
-        "\nprepare  ",
-        "v\nweb      ",
-        "!",
-        ">\n",
-        "TIME",
-        "accepted\n",
-        "sandbox made: 10.88.",
-        "prepare     started\n",
-        "prepare     ended: Completed, exit code 0\n",
-        "web         started\n",
-        "web         postStart hook done\n",
-        "Liveness probe fails: cat: can't open '/work/state'",
-        "web         preStop hook done\n",
-        "web         started, restart 1\n",
-    ];
-    assert_order(&drawn, &life);
-    let record: Value =
-        serde_json::from_str(&world.kletctl_ok(&["timeline", "pod/eventful", "-o", "json"])?)?;
-    let first = &record["entries"][0];
-    assert_eq!((&first["what"], &first["container"]), (&json!("Accepted"), &Value::Null));
-
+    is_drawn(&world)?;
     // A new daemon has seen nothing of it; the status tells what it can.
     world.kill_daemon()?;
     world.start()?;

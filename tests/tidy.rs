@@ -107,3 +107,37 @@ fn the_map_names_places_that_exist() {
         assert!(workspace().join(word).exists(), "docs/architecture.md names {word}");
     }
 }
+
+/// Where `](TARGET)` leads, of every link in a document that is no address.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    local.map(|target| target.split('#').next().unwrap_or(target))
+}
+
+fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("the documents can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            documents(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let mut found = vec![workspace().join("README.md"), workspace().join("CHANGELOG.md")];
+    documents(&workspace().join("docs"), &mut found);
+    let mut count = 0;
+    for document in found {
+        let text = fs::read_to_string(&document).expect("documents are text");
+        for target in links(&text) {
+            let place = document.parent().map_or_else(PathBuf::new, |parent| parent.join(target));
+            assert!(place.exists(), "{} links to {target}", document.display());
+            count += 1;
+        }
+    }
+    assert!(count > 10, "the links are found");
+}

@@ -112,6 +112,11 @@ pub fn value(text: &str, file_name: &str) -> Result<Value, ManifestError> {
     }
 }
 
+/// Whether a plain (unquoted) scalar is read as text, and as nothing else.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    matches!(scalar::resolve(text), Some(Value::String(_)))
+}
+
 /// The documents of a text. YAML is a superset of JSON but for details, so a text that looks like
 /// JSON and is not YAML gets a second chance as a stream of JSON values, without positions.
 fn read(text: &str, file: &Arc<str>) -> Result<Vec<(Value, Place)>, ManifestError> {

@@ -36,12 +36,19 @@ pub(crate) fn document(path: &str) -> Option<Value> {
     }
 }
 
+/// The version of Kubernetes that klet follows, with klet's own behind it.
+#[must_use]
+pub fn git_version() -> String {
+    let (major, minor) = KUBERNETES;
+    format!("v{major}.{minor}.0+klet{}", env!("CARGO_PKG_VERSION"))
+}
+
 fn version() -> Value {
     let (major, minor) = KUBERNETES;
     json!({
         "major": major,
         "minor": minor,
-        "gitVersion": format!("v{major}.{minor}.0+klet{}", env!("CARGO_PKG_VERSION")),
+        "gitVersion": git_version(),
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -38,9 +38,10 @@ pub(crate) fn generated_name(prefix: &str) -> String {
     name
 }
 
-/// Sixteen hexadecimal digits, for event names.
+/// The time in nanoseconds as sixteen hexadecimal digits, for event names: by name, as they are
+/// listed, events are in the order in which they happened.
 pub(crate) fn hex16() -> String {
-    random::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:016x}", Timestamp::now().as_nanosecond())
 }
 
 fn random<const N: usize>() -> [u8; N] {

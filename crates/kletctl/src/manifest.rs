@@ -39,7 +39,7 @@ impl FileArgs {
     /// Every object of every named manifest, in order.
     pub(crate) fn load(&self) -> Result<Vec<Document>> {
         if self.filename.is_empty() {
-            return plain("must specify -f");
+            return plain("must specify -f FILE, or -f - for standard input");
         }
         let mut documents = Vec::new();
         for name in &self.filename {
@@ -176,7 +176,10 @@ fn read_bounded(input: impl Read) -> Result<String> {
 pub(crate) fn parse(source: &str, text: &str) -> Result<Vec<Document>> {
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let parsed = manifest::parse(text, source).map_err(|cause| {
-        Error::Verbatim(format!("error: {cause}\n{}", cause.render(text, color)))
+        // The excerpt begins with the message; our own line has it with the place.
+        let excerpt = cause.render(text, color);
+        let lines = excerpt.split_once('\n').map_or("", |(_, lines)| lines);
+        Error::Verbatim(format!("error: {cause}\n{lines}").trim_end().to_owned())
     })?;
     parsed.into_iter().map(|parsed| document(source, parsed)).collect()
 }

@@ -80,7 +80,7 @@ fn status(node: &NodeRef) -> NodeStatus {
             boot_id: read("/proc/sys/kernel/random/boot_id"),
             container_runtime_version: format!("klet://{}", env!("CARGO_PKG_VERSION")),
             kernel_version: read("/proc/sys/kernel/osrelease"),
-            kubelet_version: format!("v1.32.0+klet-{}", env!("CARGO_PKG_VERSION")),
+            kubelet_version: klet_apiserver::git_version(),
             machine_id: read("/etc/machine-id"),
             operating_system: "linux".to_owned(),
             os_image: os_image(),

@@ -9,8 +9,6 @@ use serde_json::{Value, json};
 use super::Backend;
 use crate::machine;
 
-/// The oldest kernel with every call that klet has no substitute for (`openat2`).
-const KERNEL_LEAST: (u32, u32) = (5, 6);
 /// Controllers that limits need.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 /// Less free space than this on the state's file system is worth a word, bytes.
@@ -129,13 +127,8 @@ fn check(name: &'static str, ok: bool, otherwise: Level, detail: String, hint: &
 fn judge(facts: &Facts) -> Vec<Check> {
     let absent = |ok: bool, text: &str| if ok { text.to_owned() } else { "absent".to_owned() };
     vec![
-        check(
-            "kernel",
-            version(&facts.kernel) >= KERNEL_LEAST,
-            Level::Problem,
-            facts.kernel.clone(),
-            "klet needs Linux 5.6 or newer",
-        ),
+        // A kletd that runs has asked for all the calls it needs.
+        check("kernel", true, Level::Ok, facts.kernel.clone(), ""),
         check(
             "overlay",
             facts.overlay,
@@ -164,7 +157,7 @@ fn judge(facts: &Facts) -> Vec<Check> {
             facts.bridge_up,
             Level::Problem,
             facts.bridge.clone(),
-            "restart kletd: it makes the bridge when it starts",
+            "kletd puts it back by itself; where it cannot, its log says why",
         ),
         check(
             "disk space",
@@ -220,13 +213,6 @@ fn capabilities(facts: &Facts) -> Check {
     check("capabilities", missing.is_empty(), level, detail, hint)
 }
 
-/// Major and minor of `6.1.0-18-amd64`.
-fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
-    let mut next = || numbers.next().flatten().unwrap_or(0);
-    (next(), next())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,8 +251,8 @@ mod tests {
 
     #[test]
     fn every_lack_is_found() {
-        let old = Facts { kernel: "5.4.0".into(), overlay: false, ..good() };
-        assert_eq!(found(&old), [("kernel", Level::Problem), ("overlay", Level::Problem)]);
+        let old = Facts { overlay: false, ..good() };
+        assert_eq!(found(&old), [("overlay", Level::Problem)]);
         let poor = Facts {
             controllers: vec!["cpu".into()],
             missing_capabilities: vec!["SYS_RESOURCE".into()],

@@ -64,6 +64,11 @@ impl Template {
     /// `custom-columns`, `--sort-by` and `wait --for=jsonpath` take it.
     pub(crate) fn parse_relaxed(text: &str) -> Result<Self, String> {
         let inner = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
+        if inner.is_empty() || inner.contains(['{', '}']) {
+            return Err("unexpected path string, expected a 'name1.name2' or '.name1.name2' or \
+                '{name1.name2}' or '{.name1.name2}'"
+                .to_owned());
+        }
         let dot = if inner.starts_with(['.', '[', '$', '@']) { "" } else { "." };
         Self::parse(&format!("{{{dot}{inner}}}"))
     }

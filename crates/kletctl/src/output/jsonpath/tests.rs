@@ -54,4 +54,7 @@ fn what_cannot_be_read_is_refused() {
     for text in cases {
         assert!(Template::parse(text).is_err(), "{text}");
     }
+    for text in ["", "{}", "{.a", "{.a}{.b}"] {
+        assert!(Template::parse_relaxed(text).is_err(), "{text}");
+    }
 }
