@@ -30,10 +30,11 @@ const PACKAGES: [&str; 5] = ["klet-sys", "klet-cgroup", "klet-runtime", "klet-sh
 const ELSEWHERE: [&str; 3] = ["tidy", "vm", "tour"];
 
 /// Programs that tests execute; busybox stands in for everything else.
-const TOOLS: [&str; 8] = ["busybox", "ip", "kill", "mount", "nft", "nsenter", "sh", "unshare"];
+const TOOLS: [&str; 9] =
+    ["busybox", "ip", "kill", "mount", "nft", "nsenter", "setsid", "sh", "unshare"];
 
 /// Longest run: emulation on a busy machine is some twenty times slower than the machine.
-const DEADLINE: Duration = Duration::from_secs(20 * 60);
+const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// How many times longer than on the host facts may take to become true, unless `KLET_PATIENCE` says.
 const PATIENCE: &str = "5";
@@ -179,12 +180,27 @@ fn pack(
     for library in libraries(&programs)? {
         archive.file(&library, &canonical(&library))?;
     }
+    // Manifests that tests apply.
+    tree(&mut archive, &workspace().join("docs"))?;
     for entry in std::fs::read_dir(images()).context("make images")?.flatten() {
         if entry.path().extension().is_some_and(|end| end == "tar") {
             archive.file(&entry.path(), &entry.path())?;
         }
     }
     archive.finish()?;
+    Ok(())
+}
+
+/// A directory with all that is in it.
+fn tree<W: Write>(archive: &mut Archive<W>, directory: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            tree(archive, &entry.path())?;
+        } else {
+            archive.file(&entry.path(), &entry.path())?;
+        }
+    }
     Ok(())
 }
 
