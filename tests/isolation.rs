@@ -194,7 +194,7 @@ fn mounts_go_from_a_privileged_container_to_the_host_and_back() -> anyhow::Resul
     assert_eq!(world.inside(&["cat", &format!("{inner}/file")])?, "from inside\n");
     assert_eq!(world.execute("receives", &["cat", "/v/inner/file"])?.stdout, "from inside\n");
     assert_ne!(world.execute("alone", &["cat", "/v/inner/file"])?.code, 0);
-    // What one without the right mounts stays with it; what the host unmounts goes everywhere.
+    // What the host takes away is gone everywhere.
     world.inside(&["umount", &inner])?;
     assert_ne!(world.execute("both", &["cat", "/v/inner/file"])?.code, 0);
     let waiting = world.until("a mount that is not shared is refused", |world| {
