@@ -15,6 +15,7 @@ use klet_pod::{Action, Memory, Observed, Plan, text};
 use klet_volume::PodVolume;
 use tokio::sync::{Notify, watch};
 
+use super::eviction::Usage;
 use super::publish::Publisher;
 use super::records::Records;
 use super::{Identity, SharedShim, logs};
@@ -55,6 +56,8 @@ pub struct Worker {
     pub desired: watch::Receiver<Desired>,
     /// Volumes that are set up, by name; empty after a restart of the daemon until needed again.
     pub volumes: BTreeMap<String, PodVolume>,
+    /// Volumes with a size limit are watched.
+    pub usage: Option<Usage>,
     wake: Arc<Notify>,
     retry: Duration,
     /// It has been told that the pod's deadline has passed.
@@ -98,6 +101,7 @@ impl Worker {
         let publisher = Publisher::start(node.registry.clone(), &identity);
         let latest = publisher.latest();
         Self {
+            usage: Usage::watch(&pod, identity.dir.clone(), Arc::clone(&wake)),
             probes: Probes::new(node.clone(), shim.clone(), Arc::clone(&wake), latest),
             publisher,
             memory: Memory::default(),
@@ -157,6 +161,7 @@ impl Worker {
                 tracing::warn!(%error, pod = self.identity.name, "the pod's object is not kept");
             }
         }
+        self.evict_if_over();
         let now = Timestamp::now();
         self.tell_deadline(now);
         self.update_status(&seen, now);
@@ -206,7 +211,7 @@ impl Worker {
             Action::StartContainer(start) => self.start_container(start).await,
             Action::BackOff { kind, name, message, .. } => {
                 // Watches see how it ended before they see that it waits.
-                self.publisher.flush().await;
+                self.publisher.flush_briefly().await;
                 self.back_off(kind, &name, &message);
                 Ok(())
             }
