@@ -4,6 +4,7 @@
 //! * [`worker`]: the level-triggered loop;
 //! * [`observe`]: what the node shows of the pod;
 //! * [`sandbox`], [`start`], [`stop`], [`clean`]: one module per kind of action;
+//! * [`eviction`]: volumes over their limits;
 //! * [`hooks`]: postStart and preStop;
 //! * [`files`]: the files klet writes for a pod;
 //! * [`ledger`]: what the node has promised to which pods;
@@ -14,6 +15,7 @@
 
 pub mod clean;
 pub mod dispatch;
+pub mod eviction;
 pub mod files;
 pub mod hooks;
 pub mod ids;
