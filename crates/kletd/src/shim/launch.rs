@@ -21,6 +21,9 @@ static SHIM: &[u8] = include_bytes!(env!("KLET_SHIM_BINARY"));
 /// How long a new shim may take until it listens.
 const LISTENING: Duration = Duration::from_secs(10);
 
+/// Pause between two looks whether an exiting shim is gone.
+const RELEASE: Duration = Duration::from_millis(2);
+
 /// Starts shims.
 #[derive(Debug)]
 pub struct Launcher {
@@ -73,8 +76,13 @@ impl Launcher {
             return None;
         }
         let socket = directory.socket();
-        let listening = crate::wait::until_exists(&socket);
-        if let Ok(Ok(())) = tokio::time::timeout(LISTENING, listening).await
+        let listening = tokio::time::timeout(LISTENING, crate::wait::until_exists(&socket));
+        let listening = tokio::select! {
+            listening = listening => matches!(listening, Ok(Ok(()))),
+            // One that has done its work and is about to exit has no socket any more.
+            () = released(&log) => return None,
+        };
+        if listening
             && let Ok(shim) = Shim::connect(&directory).await
         {
             return Some(shim);
@@ -123,6 +131,14 @@ impl Launcher {
             EnterFiles::V2 { directory } => Ok(Some(directory)),
             EnterFiles::V1(_) => Ok(None),
         }
+    }
+}
+
+/// Returns when nobody holds the lock. Nothing tells of that, so it is tried again and again: a
+/// process exits within moments.
+async fn released(log: &File) {
+    while log.try_lock().is_err() {
+        tokio::time::sleep(RELEASE).await;
     }
 }
 
