@@ -82,9 +82,7 @@ impl Launcher {
             // One that has done its work and is about to exit has no socket any more.
             () = released(&log) => return None,
         };
-        if listening
-            && let Ok(shim) = Shim::connect(&directory).await
-        {
+        if listening && let Ok(shim) = Shim::connect(&directory).await {
             return Some(shim);
         }
         tracing::warn!(pod_uid, "a supervisor that never spoke is killed");
