@@ -109,3 +109,53 @@ fn a_sub_path_shows_its_part_of_the_volume() -> anyhow::Result<()> {
     world.delete("parts")?;
     world.end()
 }
+
+#[test]
+fn an_empty_dir_over_its_limit_evicts_the_pod() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    world.create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "grows" },
+        "spec": {
+            "volumes": [
+                { "name": "d", "emptyDir": { "sizeLimit": "5Mi" } },
+                { "name": "m", "emptyDir": { "sizeLimit": "1Mi", "medium": "Memory" } },
+            ],
+            "containers": [{
+                "name": "main", "image": "busybox",
+                "command": ["sh", "-c", "dd if=/dev/zero of=/m/x bs=64k count=32 2> /dev/null; \
+                    stat -c %s /m/x; until [ -e /d/go ]; do sleep 0.1; done; \
+                    dd if=/dev/zero of=/d/x bs=1M count=6; sleep 1000"],
+                "volumeMounts": [
+                    { "name": "d", "mountPath": "/d" }, { "name": "m", "mountPath": "/m" },
+                ],
+            }],
+        },
+    }))?;
+    world.until("memory ends at its limit", |world| {
+        Ok((log(world, "grows")? == "1048576\n").then_some(()))
+    })?;
+    let pod = world.pod("grows")?;
+    let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+    let volume = world.path(&format!("root/pods/{uid}/volumes/kubernetes.io~empty-dir/d"));
+    std::fs::write(volume.join("go"), b"")?;
+    let pod = world.until("the pod has failed", |world| {
+        let pod = world.pod("grows")?;
+        Ok((pod["status"]["phase"] == "Failed").then_some(pod))
+    })?;
+    let message = "Usage of EmptyDir volume \"d\" exceeds the limit \"5Mi\". ";
+    let status = &pod["status"];
+    assert_eq!((&status["reason"], &status["message"]), (&json!("Evicted"), &json!(message)));
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let target = conditions.iter().find(|condition| condition["type"] == "DisruptionTarget");
+    let target = target.cloned().unwrap_or_default();
+    assert_eq!(
+        (&target["status"], &target["reason"]),
+        (&json!("True"), &json!("TerminationByKubelet"))
+    );
+    let ended = &status["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!(ended["exitCode"], 137, "sh does not end at TERM: {ended}");
+    assert!(world.events("grows")?.contains(&format!("Evicted {message}")));
+    world.until("the space is given back", |_| Ok((!volume.exists()).then_some(())))?;
+    world.delete("grows")?;
+    world.end()
+}

@@ -4,7 +4,9 @@
 //! directory and cgroup parent. Its end checks that nothing was left behind.
 
 mod command;
+mod exec;
 mod faults;
+pub mod pods;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -24,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The node's name in every world.
 pub const NODE: &str = "test-node";
+
+pub use exec::{Exec, ExecEnd};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 

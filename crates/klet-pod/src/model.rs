@@ -124,6 +124,8 @@ pub struct Memory {
     pub pull: BTreeMap<String, BackOff>,
     /// The pod must end although nobody deleted it (eviction, deadline): reason and message.
     pub doomed: Option<StartFailure>,
+    /// Most seconds such an end may take, if fewer than the pod's own.
+    pub doomed_grace: Option<i64>,
 }
 
 /// A waiting reason and its message; also a pod's reason and message.

@@ -129,7 +129,11 @@ impl<'a> Draft<'a> {
 
     /// Kills the pod, unless nothing of it is left to kill.
     fn kill_pod(&mut self, sandbox_changed: bool) {
-        let containers = kill::all(self.pod, self.seen);
+        let mut containers = kill::all(self.pod, self.seen);
+        for kill in &mut containers {
+            let hurry = self.memory.doomed_grace.unwrap_or(i64::MAX);
+            kill.grace_seconds = kill.grace_seconds.min(hurry);
+        }
         let ready = matches!(self.seen.sandbox, Sandbox::Ready { .. });
         let replaced = sandbox_changed && self.seen.sandbox != Sandbox::Absent;
         if ready || replaced || !containers.is_empty() {

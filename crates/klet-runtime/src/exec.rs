@@ -29,6 +29,7 @@ pub fn exec(input: &ExecInput<'_>, io: Option<Stdio>) -> Result<Execed, StartErr
     let sources = Sources {
         rootfs: None,
         process: Some(input.init_pidfd),
+        host_mounts: None,
         seccomp: input.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()),
         arguments: input.args,
         environment: environment(inherited.iter().chain(input.extra_env)),

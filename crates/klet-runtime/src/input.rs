@@ -22,6 +22,8 @@ pub struct ContainerInput<'a> {
     pub join: Option<JoinSandbox<'a>>,
     /// What the kernel can do.
     pub features: Features,
+    /// The mount namespace that mounts with shared propagation share with, if not the caller's own.
+    pub host_mounts: Option<BorrowedFd<'a>>,
 }
 
 /// The source of a container's root filesystem.

@@ -92,6 +92,8 @@ pub(crate) enum Streams {
 pub(crate) struct Sources<'a> {
     pub(crate) rootfs: Option<(RootfsInput<'a>, Features)>,
     pub(crate) process: Option<BorrowedFd<'a>>,
+    /// The mount namespace of sources that are shared.
+    pub(crate) host_mounts: Option<BorrowedFd<'a>>,
     pub(crate) seccomp: Option<&'a LinuxSeccomp>,
     pub(crate) arguments: &'a [String],
     pub(crate) environment: Vec<String>,
@@ -126,7 +128,7 @@ pub(crate) fn prepare(steps: &[Step], mut sources: Sources<'_>) -> Result<Prepar
             Step::Seccomp => filter(&sources)?,
             Step::Capabilities(sets) => Op::Capabilities(held(*sets, &mut prepared.warnings)?),
             Step::Mount(planned) => {
-                let op = mount::prepare(planned, sources.cgroup_v2, &mut prepared.devpts);
+                let op = mount::prepare(planned, &sources, &mut prepared.devpts);
                 Op::Mount(op.map_err(|error| at(step, error))?)
             }
             other => simple(other, &mut sources).map_err(|error| at(step, error))?,

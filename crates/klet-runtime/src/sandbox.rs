@@ -39,6 +39,7 @@ pub fn start_sandbox(
     let sources = Sources {
         rootfs: None,
         process: None,
+        host_mounts: None,
         seccomp: None,
         arguments: &arguments,
         environment: Vec::new(),

@@ -33,6 +33,7 @@ pub fn start(
     let sources = Sources {
         rootfs: Some((input.rootfs, input.features)),
         process: input.join.map(|join| join.pidfd),
+        host_mounts: input.host_mounts,
         seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
         arguments: process.and_then(|process| process.args().as_deref()).unwrap_or_default(),
         environment: environment(

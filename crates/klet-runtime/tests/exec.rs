@@ -178,6 +178,7 @@ fn joined(world: &World, sandbox: &StartedSandbox, pid: bool) -> String {
         rootfs: RootfsInput::Directory(&root),
         join: Some(join),
         features: Features::probe(),
+        host_mounts: None,
     };
     let guard = alone();
     let started = start(&input, &world.cgroups, Some(io)).unwrap_or_else(|error| panic!("{error}"));

@@ -18,6 +18,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::output::{Log, Source, now_ns};
 use crate::poll::Channel;
 
+/// Pauses between looks at the counter of processes killed for memory: doubling from the first to the last.
+const OOM_LOOK_FIRST: Duration = Duration::from_millis(5);
+const OOM_LOOK_LAST: Duration = Duration::from_secs(1);
+
 /// A container of this pod, alive or ended.
 #[derive(Debug)]
 pub struct Container {
@@ -40,6 +44,8 @@ pub struct Live {
     pub kill_at: Option<Instant>,
     /// Tells of an out-of-memory; absent without a memory controller.
     pub oom: Option<OomEvent>,
+    /// An out-of-memory was told: look at the counter at this moment, and then after this pause.
+    oom_look: Option<(Instant, Duration)>,
     /// The process ended like this; its output is being drained until then.
     ended: Option<(ExitRecord, Instant)>,
 }
@@ -97,7 +103,8 @@ impl Container {
         config: ContainerConfig,
         cgroups: &Cgroups,
         features: Features,
-        pause: Option<BorrowedFd<'_>>,
+        pause: BorrowedFd<'_>,
+        host_mounts: Option<&OwnedFd>,
     ) -> Result<(Self, Option<ShimError>), ShimError> {
         let terminal = config.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
         let (io, out, err, stdin) = pipes(terminal, config.stdin).map_err(internal)?;
@@ -110,7 +117,8 @@ impl Container {
                 }
                 Rootfs::Directory(path) => RootfsInput::Directory(path),
             },
-            join: pause.map(|pidfd| join(pidfd, &config.join)),
+            join: Some(join(pause, &config.join)),
+            host_mounts: host_mounts.map(AsFd::as_fd),
             features,
         };
         let started_at_ns = now_ns();
@@ -143,6 +151,7 @@ impl Container {
         container.snapshot.state = ContainerState::Running { started_at_ns };
         container.live = Some(Live {
             pidfd: started.pidfd,
+            oom_look: None,
             oom: OomEvent::of(&started.cgroup, cgroups.is_v2()),
             cgroup: started.cgroup,
             out: console.transpose().map_err(internal)?.or(out),
@@ -219,12 +228,31 @@ impl Container {
         if open { None } else { slot.take() }
     }
 
-    /// Looks at the kernel's count of processes killed for memory; true when there are more.
-    pub fn count_oom_kills(&mut self) -> bool {
-        let Some(live) = &self.live else { return false };
-        if let Some(event) = &live.oom {
-            event.clear();
+    /// The kernel tells of an out-of-memory here or above: whether it was here, the counter says.
+    pub fn out_of_memory(&mut self, now: Instant) {
+        if let Some(live) = &mut self.live {
+            live.oom.iter().for_each(OomEvent::clear);
+            live.oom_look = Some((now, OOM_LOOK_FIRST));
         }
+    }
+
+    /// Looks at the counter if it is time; v1 tells before it kills, so more than one look may be needed.
+    pub fn finds_oom_kill(&mut self, now: Instant) -> bool {
+        let Some(live) = &mut self.live else { return false };
+        let Some((_, pause)) = live.oom_look.take_if(|(at, _)| now >= *at) else { return false };
+        if pause <= OOM_LOOK_LAST {
+            live.oom_look = Some((now + pause, pause * 2));
+        }
+        let found = self.count_oom_kills();
+        if let Some(live) = self.live.as_mut().filter(|_| found) {
+            live.oom_look = None;
+        }
+        found
+    }
+
+    /// Reads the kernel's count of processes killed for memory; true when there are more.
+    fn count_oom_kills(&mut self) -> bool {
+        let Some(live) = &self.live else { return false };
         let kills = live.cgroup.oom_kills().unwrap_or(0);
         let more = kills > self.snapshot.oom_kills;
         self.snapshot.oom_kills = self.snapshot.oom_kills.max(kills);
@@ -239,10 +267,11 @@ impl Container {
     /// When something is due: a SIGKILL, or the end of draining.
     pub fn due(&self) -> Option<Instant> {
         let live = self.live.as_ref()?;
-        match &live.ended {
+        let end = match &live.ended {
             Some((_, until)) => Some(*until),
             None => live.kill_at,
-        }
+        };
+        end.into_iter().chain(live.oom_look.map(|(at, _)| at)).min()
     }
 
     /// Is it over? Then the state becomes `Exited`, and the process is reaped by [`Self::bury`]

@@ -54,6 +54,8 @@ struct Pod {
     listener: UnixListener,
     signals: OwnedFd,
     sandbox: Option<SandboxConfig>,
+    /// The host's mount namespace, left behind when the shim made its own.
+    host_mounts: Option<OwnedFd>,
     pause: Option<Pause>,
     containers: BTreeMap<u32, Container>,
     sessions: BTreeMap<u32, Session>,
@@ -95,6 +97,7 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         listener,
         signals,
         sandbox: None,
+        host_mounts: None,
         pause: None,
         containers: BTreeMap::new(),
         sessions: BTreeMap::new(),
@@ -108,7 +111,11 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         records: Vec::new(),
         over: false,
     };
-    pod.serve()
+    let served = pod.serve();
+    // The end of the process closes everything, the log with its lock first: whoever sees the
+    // connection end may start the next supervisor at once.
+    std::mem::forget(pod);
+    served
 }
 
 /// On v2 the shim was born in its cgroup; on v1 it moves itself, as only a single thread can cheaply.
@@ -178,7 +185,11 @@ impl Pod {
                 }
             }
             Token::ContainerOutput(key, channel) => self.pump(key, channel),
-            Token::ContainerOom(key) => self.out_of_memory(key),
+            Token::ContainerOom(key) => {
+                if let Some(container) = self.containers.get_mut(&key) {
+                    container.out_of_memory(Instant::now());
+                }
+            }
             Token::SessionExit(key) => {
                 if let Some(session) = self.sessions.get_mut(&key) {
                     self.poll.remove(&session.pidfd);
@@ -204,15 +215,6 @@ impl Pod {
         let (after, id) = (container.dropped(), container.snapshot.id.clone());
         if before == 0 && after > 0 {
             self.announce(&Event::LogDropped { id, bytes: after });
-        }
-    }
-
-    /// The kernel tells of an out-of-memory somewhere above, too: the counter says whether it was here.
-    fn out_of_memory(&mut self, key: u32) {
-        let Some(container) = self.containers.get_mut(&key) else { return };
-        if container.count_oom_kills() {
-            let id = container.snapshot.id.clone();
-            self.announce(&Event::OomKilled { id });
         }
     }
 
@@ -306,6 +308,11 @@ impl Pod {
     }
 
     fn settle_container(&mut self, key: u32, now: Instant) {
+        let Some(container) = self.containers.get_mut(&key) else { return };
+        if container.finds_oom_kill(now) {
+            let id = container.snapshot.id.clone();
+            self.announce(&Event::OomKilled { id });
+        }
         let Some(container) = self.containers.get_mut(&key) else { return };
         let overdue = container.live.as_ref().and_then(|live| live.kill_at);
         if overdue.is_some_and(|kill_at| now >= kill_at) {

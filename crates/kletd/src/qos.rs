@@ -33,11 +33,11 @@ impl Classes {
             .with_context(|| format!("cannot make the cgroup parent {parent}"))?;
         let classes = Self { cgroups, parent, burstable: Mutex::new(0) };
         classes.limit(&classes.parent, allocatable);
+        // A restarted daemon leaves Burstable as it is until it has met its pods again.
         for name in ["burstable", "besteffort"] {
-            let path = format!("{}/{name}", classes.parent);
-            classes.cgroups.container(&path).create()?;
-            classes.limit(&path, &resources::class(0));
+            classes.cgroups.container(&format!("{}/{name}", classes.parent)).create()?;
         }
+        classes.limit(&format!("{}/besteffort", classes.parent), &resources::class(0));
         Ok(Arc::new(classes))
     }
 

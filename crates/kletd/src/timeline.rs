@@ -41,6 +41,7 @@ pub enum What {
     PreStopBegan,
     PreStopDone,
     PreStopFailed,
+    OomKilled,
     ProbeSuccess,
     ProbeFailure,
     Ready,

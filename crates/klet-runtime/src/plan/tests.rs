@@ -51,6 +51,7 @@ fn plan_of(spec: &Value, join: Option<JoinSandbox<'_>>) -> Result<StartPlan, Pla
         rootfs: RootfsInput::Directory(Path::new("/r")),
         join,
         features: Features { overlay_layers: true },
+        host_mounts: None,
     })
 }
 

@@ -1,15 +1,16 @@
 //! Detached mounts, made by the parent; what depends on the child's namespaces is only described.
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use klet_sys::features::Features;
 use klet_sys::mount::{self, Attributes, FileSystem};
-use klet_sys::{SysError, fd};
+use klet_sys::{SysError, fd, namespace};
+use rustix::fs::OFlags;
 
-use super::{Target, c_string, overlay, place};
+use super::{Sources, Target, c_string, overlay, place};
 use crate::input::RootfsInput;
 use crate::plan::{Mount, MountSource};
 
@@ -71,14 +72,14 @@ const QUIET: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUN
 
 pub(super) fn prepare(
     planned: &Mount,
-    cgroup_v2: bool,
+    sources: &Sources<'_>,
     devpts: &mut Option<OwnedFd>,
 ) -> Result<MountOp, SysError> {
     let target = place(&planned.destination)?;
     let set = planned.attributes.set | planned.recursive.set;
     let (source, directory) = match &planned.source {
         MountSource::Bind { path, recursive } => {
-            let tree = bind(path, *recursive, planned)?;
+            let tree = bind(path, *recursive, planned, sources.host_mounts)?;
             let directory = fd::is_directory(&tree)?;
             (Source::Ready(tree), directory)
         }
@@ -95,7 +96,7 @@ pub(super) fn prepare(
             }
             (source, true)
         }
-        MountSource::Cgroup if cgroup_v2 => {
+        MountSource::Cgroup if sources.cgroup_v2 => {
             (Source::FileSystem(FileSystemOp::new("cgroup2", &[source("cgroup")], set)?), true)
         }
         MountSource::Cgroup => (hierarchies(set)?, true),
@@ -103,9 +104,19 @@ pub(super) fn prepare(
     Ok(MountOp { target, source, directory })
 }
 
-fn bind(path: &str, recursive: bool, planned: &Mount) -> Result<OwnedFd, SysError> {
-    let tree = mount::clone_tree(&c_string(path)?, recursive)
-        .map_err(|error| SysError { call: "stat", ..error }.on(path))?;
+fn bind(
+    path: &str,
+    recursive: bool,
+    planned: &Mount,
+    host: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, SysError> {
+    let shared = planned.attributes.propagation | planned.recursive.propagation == libc::MS_SHARED;
+    let name = c_string(path)?;
+    let tree = match host {
+        Some(host) if shared => shared_tree(&name, recursive, host),
+        _ => mount::clone_tree(&name, recursive),
+    };
+    let tree = tree.map_err(|error| SysError { call: "stat", ..error }.on(path))?;
     for (attributes, recursive) in [(planned.recursive, true), (planned.attributes, false)] {
         if !attributes.is_empty() {
             mount::set_attributes(tree.as_fd(), attributes, recursive)?;
@@ -121,6 +132,16 @@ fn bind(path: &str, recursive: bool, planned: &Mount) -> Result<OwnedFd, SysErro
 /// What `mount` and `df` show in the first column.
 fn source(name: &str) -> (String, Option<String>) {
     ("source".to_owned(), Some(name.to_owned()))
+}
+
+/// A copy that passes mounts on to the host. The caller's own namespace only receives, so the copy is
+/// made in the host's, where the caller goes for that one call.
+fn shared_tree(path: &CStr, recursive: bool, host: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
+    let own = fd::open(c"/proc/thread-self/ns/mnt", OFlags::RDONLY)?;
+    namespace::join(host)?;
+    let tree = mount::clone_tree(path, recursive);
+    namespace::join(&own).expect("a process may always return to its own mount namespace");
+    tree
 }
 
 /// The v1 controllers a container's cgroup is a member of.

@@ -98,8 +98,14 @@ impl World {
     ) -> Result<Started, StartError> {
         let spec = self.spec();
         let _guard = alone();
-        let input =
-            ContainerInput { id: "test", spec: &spec, rootfs, join: None, features: self.features };
+        let input = ContainerInput {
+            id: "test",
+            spec: &spec,
+            rootfs,
+            join: None,
+            host_mounts: None,
+            features: self.features,
+        };
         start(&input, &self.cgroups, io)
     }
 

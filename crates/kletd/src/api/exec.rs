@@ -39,10 +39,9 @@ pub async fn open(
         env: Vec::new(),
         io: ExecIo::Stream { stdin: request.stdin, tty: request.tty.then_some(WINDOW) },
     };
-    let (reply, fds) =
-        shim.call_with_fds(Request::Exec(Box::new(config))).await.map_err(|error| {
-            NodeError::internal(format!("error executing command in container: {error}"))
-        })?;
+    let (reply, fds) = shim.exec(config).await.map_err(|error| {
+        NodeError::internal(format!("error executing command in container: {error}"))
+    })?;
     let Reply::ExecStarted { exec_id } = reply else {
         return Err(NodeError::internal(format!("the supervisor answered {reply:?}")));
     };

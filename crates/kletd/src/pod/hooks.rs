@@ -9,7 +9,8 @@ use klet_pod::{ContainerKind, text};
 use super::stop::until_exited;
 use super::worker::Worker;
 use super::{find, observe};
-use crate::http;
+use crate::events::Severity;
+use crate::http::{self, HttpError};
 use crate::shim::Shim;
 
 /// Output of a hook that is kept for its error message, bytes.
@@ -36,7 +37,7 @@ pub async fn run(
         let ip = observe::SandboxRecord::read(&worker.identity.dir)
             .and_then(|record| record.ips.first().copied());
         let result = match http::Target::of(get, container, ip) {
-            Ok(target) => http::get(&target, http::LIFECYCLE_AGENT, HTTP).await.map(drop),
+            Ok(target) => run_http(worker, (kind, name), target).await,
             Err(error) => Err(error),
         };
         return result
@@ -52,6 +53,30 @@ pub async fn run(
     Err("Cannot run handler: invalid handler: tcpSocket".to_owned())
 }
 
+/// Whatever answers is fine. A server without TLS is asked again without it, and without credentials.
+async fn run_http(
+    worker: &Worker,
+    target: (ContainerKind, &str),
+    mut to: http::Target,
+) -> Result<(), HttpError> {
+    let error = match http::get(&to, http::LIFECYCLE_AGENT, HTTP).await {
+        Err(error) if error.is_plain_answer() => error,
+        other => return other.map(drop),
+    };
+    to.tls = false;
+    to.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+    if http::get(&to, http::LIFECYCLE_AGENT, HTTP).await.is_err() {
+        return Err(error);
+    }
+    let text = format!(
+        "request to HTTPS lifecycle hook {} got HTTP response, retry with HTTP succeeded",
+        to.authority()
+    );
+    let events = &worker.node.events;
+    events.container(&worker.pod, target, Severity::Warning, "LifecycleHTTPFallback", text);
+    Ok(())
+}
+
 async fn run_exec(
     worker: &Worker,
     shim: &Shim,
@@ -64,9 +89,9 @@ async fn run_exec(
         env: Vec::new(),
         io: ExecIo::Capture { limit: OUTPUT, timeout_ms: None },
     };
-    match shim.call_with_fds(Request::Exec(Box::new(config))).await {
-        Ok((Reply::ExecDone(outcome), _)) if outcome.code == 0 => Ok(()),
-        Ok((Reply::ExecDone(outcome), _)) => Err(text::exec_hook_failed(
+    match shim.call_patiently(Request::Exec(Box::new(config))).await {
+        Ok(Reply::ExecDone(outcome)) if outcome.code == 0 => Ok(()),
+        Ok(Reply::ExecDone(outcome)) => Err(text::exec_hook_failed(
             &worker.pod,
             name,
             &command,
@@ -74,7 +99,7 @@ async fn run_exec(
             &String::from_utf8_lossy(&outcome.stderr),
             &String::from_utf8_lossy(&outcome.output),
         )),
-        Ok((other, _)) => Err(format!("the supervisor answered {other:?}")),
+        Ok(other) => Err(format!("the supervisor answered {other:?}")),
         Err(error) => Err(error.to_string()),
     }
 }

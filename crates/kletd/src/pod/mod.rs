@@ -4,15 +4,18 @@
 //! * [`worker`]: the level-triggered loop;
 //! * [`observe`]: what the node shows of the pod;
 //! * [`sandbox`], [`start`], [`stop`], [`clean`]: one module per kind of action;
+//! * [`eviction`]: volumes over their limits;
 //! * [`hooks`]: postStart and preStop;
 //! * [`files`]: the files klet writes for a pod;
 //! * [`ledger`]: what the node has promised to which pods;
 //! * [`logs`]: whose log directories these are;
+//! * [`propagation`]: which volumes can pass mounts on;
 //! * [`records`]: what is known of container attempts;
 //! * [`publish`]: status on its way to the API.
 
 pub mod clean;
 pub mod dispatch;
+pub mod eviction;
 pub mod files;
 pub mod hooks;
 pub mod ids;
@@ -20,6 +23,7 @@ pub mod ledger;
 pub mod logs;
 pub mod observe;
 pub mod orphans;
+pub mod propagation;
 pub mod publish;
 pub mod records;
 pub mod sandbox;

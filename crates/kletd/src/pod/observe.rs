@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::orphans;
 use super::worker::Worker;
+use crate::events::Severity;
 use crate::files::write_atomically;
-use crate::shim::Shim;
+use crate::shim::{CallError, Shim};
 use crate::timeline::{Entry, What};
 
 /// `<root>/pods/<uid>/sandbox.json`: the sandbox that was made last.
@@ -48,6 +49,10 @@ impl Worker {
         let made = SandboxRecord::read(&self.identity.dir);
         let mut containers = Vec::new();
         for container in snapshot.iter().flat_map(|snapshot| &snapshot.containers) {
+            if self.records.counts_oom_kill(container) {
+                let detail = format!("out of memory: {} killed so far", container.oom_kills);
+                self.note(Some(&container.name), What::OomKilled, detail);
+            }
             let seen = self.records.knows_end_of(&container.id);
             let record = self.records.take(container);
             if !known {
@@ -119,9 +124,11 @@ impl Worker {
 
     /// What the shim tells; `None` when the pod has none that lives.
     async fn snapshot(&mut self) -> Option<PodSnapshot> {
+        let mut why = String::new();
         if let Some(shim) = self.shim.get() {
-            if let Ok(snapshot) = shim.status().await {
-                return Some(snapshot);
+            match shim.status().await {
+                Ok(snapshot) => return Some(snapshot),
+                Err(error) => why = error.to_string(),
             }
             self.shim.set(None);
         }
@@ -129,15 +136,23 @@ impl Worker {
         if !self.identity.run.identity().exists() {
             return None;
         }
-        if let Ok(shim) = Shim::connect(&self.identity.run).await
-            && let Ok(snapshot) = shim.status().await
-        {
-            self.shim.set(Some(shim));
-            self.note(None, What::Adopted, "found running".to_owned());
-            return Some(snapshot);
+        match self.adopt().await {
+            Ok(snapshot) => return Some(snapshot),
+            Err(error) if why.is_empty() => why = error.to_string(),
+            Err(_) => {}
         }
+        let text = format!("error determining status: {why}");
+        self.node.events.pod(&self.pod, Severity::Warning, "FailedSync", text);
         self.bury().await;
         None
+    }
+
+    async fn adopt(&self) -> Result<PodSnapshot, CallError> {
+        let shim = Shim::connect(&self.identity.run).await?;
+        let snapshot = shim.status().await?;
+        self.shim.set(Some(shim));
+        self.note(None, What::Adopted, "found running".to_owned());
+        Ok(snapshot)
     }
 
     /// The shim is dead or hangs: end it and all it ran, keep what its files tell.

@@ -3,27 +3,29 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use futures_util::future::join_all;
 use klet_cgroup::CgroupError;
 use klet_cri::paths::{PodRunDir, ShimIdentity};
 use klet_spec::resources::{self, Qos};
 
 use super::dispatch::Workers;
 use super::logs;
-use super::sandbox::remove_sandbox;
 use crate::files::remove_tree;
 use crate::node::{Node, NodeRef};
 use crate::shim::Shim;
 
 /// Ends every pod that has files but no object, and brings the network in line.
 pub async fn clear(node: &NodeRef, live: &BTreeSet<String>, workers: &Workers) {
-    for uid in known(node) {
-        if !live.contains(&uid) && workers.get(&uid).is_none() {
-            tracing::warn!(uid, "a pod without an object is ended");
-            if let Err(error) = clear_one(node, &uid).await {
-                tracing::warn!(uid, "orphaned pod: {error:#}");
-            }
+    let orphans = known(node).into_iter();
+    let orphans = orphans.filter(|uid| !live.contains(uid) && workers.get(uid).is_none());
+    // One that resists must not keep the others waiting.
+    join_all(orphans.map(|uid| async move {
+        tracing::warn!(uid, "a pod without an object is ended");
+        if let Err(error) = clear_one(node, &uid).await {
+            tracing::warn!(uid, "orphaned pod: {error:#}");
         }
-    }
+    }))
+    .await;
     logs::sweep(&node.config.root, |uid| live.contains(uid) || workers.get(uid).is_some());
     let (reconciled, live) = (node.clone(), live.clone());
     let done = tokio::task::spawn_blocking(move || reconciled.network.reconcile(&live));
@@ -85,7 +87,8 @@ async fn clear_one(node: &NodeRef, uid: &str) -> anyhow::Result<()> {
         Err(_) => node.launcher.lingering(uid).await,
     };
     if let Some(shim) = shim {
-        remove_sandbox(&shim).await;
+        // What it cannot do is done, or fails with its reason, below.
+        let _ = shim.remove_sandbox().await;
     }
     let (node, uid) = (node.clone(), uid.to_owned());
     let done = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {

@@ -76,6 +76,12 @@ impl Publisher {
         });
     }
 
+    /// The same, but not for ever: a full disk must not keep a pod from going on.
+    pub async fn flush_briefly(&mut self) {
+        // Late is better than never.
+        let _ = tokio::time::timeout(RETRY, self.flush()).await;
+    }
+
     /// Returns when the status handed over last is stored (or the pod's object is gone).
     pub async fn flush(&mut self) {
         let wanted = self.latest.0.borrow().clone();

@@ -71,6 +71,8 @@ impl Labels {
 #[derive(Debug, Default)]
 pub struct Records {
     ended: BTreeMap<String, ContainerRecord>,
+    /// Processes killed for memory, by attempt, as far as they were told.
+    oom_kills: BTreeMap<String, u64>,
 }
 
 impl Records {
@@ -84,6 +86,15 @@ impl Records {
             self.ended.insert(record.id.clone(), record.clone());
         }
         record
+    }
+
+    /// More processes of this attempt were killed for memory than when it was last asked.
+    pub fn counts_oom_kill(&mut self, snapshot: &ContainerSnapshot) -> bool {
+        if snapshot.oom_kills == 0 {
+            return false;
+        }
+        let told = self.oom_kills.insert(snapshot.id.clone(), snapshot.oom_kills);
+        told.is_none_or(|told| told < snapshot.oom_kills)
     }
 
     /// Was the end of this attempt seen before?
@@ -105,6 +116,7 @@ impl Records {
 
     pub fn forget(&mut self, ids: &[String]) {
         self.ended.retain(|id, _| !ids.contains(id));
+        self.oom_kills.retain(|id, _| !ids.contains(id));
     }
 
     /// Takes over what the files of a dead shim tell. Everything it ran has been killed.

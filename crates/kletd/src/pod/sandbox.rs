@@ -16,7 +16,7 @@ use super::{files, ids, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
 use crate::objects;
-use crate::shim::Shim;
+use crate::shim::WORK;
 use crate::timeline::What;
 
 /// Size of a pod's `/dev/shm`, bytes.
@@ -67,7 +67,7 @@ impl Worker {
         self.shim.set(Some(shim.clone()));
         let lease = prepared.await?.map_err(|error: anyhow::Error| error)?;
         let id = config.id.clone();
-        let (reply, fds) = shim.call_with_fds(Request::CreateSandbox(config)).await?;
+        let (reply, fds) = shim.call_within(WORK, Request::CreateSandbox(config)).await?;
         ensure!(matches!(reply, Reply::Sandbox { .. }), "the supervisor answered {reply:?}");
         let ips = match lease {
             Some(lease) => self.attach(lease, fds).await?,
@@ -194,20 +194,12 @@ impl Worker {
             None => self.node.launcher.lingering(&self.identity.uid).await,
         };
         if let Some(shim) = shim {
-            remove_sandbox(&shim).await;
+            // A shim that cannot is dealt with by the next look.
+            if let Err(error) = shim.remove_sandbox().await {
+                tracing::debug!(%error, pod = self.identity.name, "sandbox not removed");
+            }
             self.shim.set(None);
         }
-    }
-}
-
-/// Asks the shim to end everything; a shim that cannot is dealt with by the next look.
-pub async fn remove_sandbox(shim: &Shim) {
-    let mut changes = shim.changes();
-    match shim.call_with_fds(Request::RemoveSandbox).await {
-        Ok(_) => {
-            let _ = changes.wait_for(|_| shim.is_closed()).await;
-        }
-        Err(error) => tracing::debug!(%error, "supervisor ended without a word"),
     }
 }
 

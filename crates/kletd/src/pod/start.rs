@@ -20,7 +20,7 @@ use super::records::Labels;
 use super::worker::Worker;
 use super::{files, find, hooks, ids, signals};
 use crate::events::Severity;
-use crate::shim::{CallError, Shim};
+use crate::shim::{CallError, Shim, WORK};
 use crate::timeline::What;
 
 /// Why a container did not start, under the kubelet's waiting reason.
@@ -126,7 +126,7 @@ impl Worker {
             "Created",
             text::created(&start.name),
         );
-        match shim.call_with_fds(Request::StartContainer(Box::new(config))).await {
+        match shim.call_within(WORK, Request::StartContainer(Box::new(config))).await {
             Ok((Reply::Started { started_at_ns, .. }, _)) => {
                 let time = Timestamp::from_nanosecond(started_at_ns.into());
                 self.note_start(&start.name, start.attempt, time.unwrap_or_default());
@@ -347,6 +347,8 @@ impl Worker {
                 )
                 .map_err(|error| config(error.to_string()))?,
             };
+            super::propagation::check(&source, mount.mount_propagation.as_deref())
+                .map_err(|text| Failure::new("CreateContainerError", text))?;
             mounts.push(VolumeMount {
                 source,
                 mount_path: mount.mount_path.clone(),

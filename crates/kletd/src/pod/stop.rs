@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use klet_cri::{ContainerState, Request};
@@ -12,13 +12,19 @@ use tokio::time::Instant;
 
 use super::records::Labels;
 use super::worker::{Desired, Worker};
-use super::{find, hooks, sandbox};
+use super::{find, hooks};
 use crate::events::Severity;
 use crate::shim::{CallError, Shim};
 use crate::timeline::What;
 
 /// Least time between stop signal and SIGKILL (kubelet `minimumGracePeriodInSeconds`).
 const LEAST: Duration = Duration::from_secs(2);
+
+/// How long the end of a container is waited for after its SIGKILL. One that takes longer waits in the
+/// kernel, uninterruptibly.
+const KILLED: Duration = Duration::from_secs(15);
+/// How often a shim from which nothing is heard is asked whether it lives.
+const ALIVE: Duration = Duration::from_secs(30);
 
 impl Worker {
     /// Ends one container.
@@ -32,19 +38,31 @@ impl Worker {
     /// Ends every container, then the sandbox.
     ///
     /// # Errors
-    /// The shim does not do it.
+    /// The shim does not do it, or something in the pod does not end; told as `FailedKillPod`.
     pub async fn kill_pod(&mut self, kill: KillPod) -> anyhow::Result<()> {
+        let killed = self.try_kill_pod(kill).await.context("error killing pod");
+        if let Err(error) = &killed {
+            let text = format!("{error:#}");
+            self.node.events.pod(&self.pod, Severity::Warning, "FailedKillPod", text);
+        }
+        killed
+    }
+
+    async fn try_kill_pod(&mut self, kill: KillPod) -> anyhow::Result<()> {
         if kill.sandbox_changed {
             let text = "Pod sandbox changed, it will be killed and re-created.";
             self.node.events.pod(&self.pod, Severity::Normal, "SandboxChanged", text);
         }
-        self.stop_all(kill.containers).await.context("error killing pod")?;
+        self.stop_all(kill.containers).await?;
         // How the containers ended must be known before their supervisor is gone.
         let seen = self.observe().await;
         self.update_status(&seen, Timestamp::now());
         if let Some(shim) = self.shim.get() {
-            sandbox::remove_sandbox(&shim).await;
-            self.shim.set(None);
+            match shim.remove_sandbox().await {
+                Err(error @ CallError::Refused(_)) => return Err(error.into()),
+                // One that is gone or hangs is dealt with by the next look.
+                Ok(()) | Err(CallError::Gone(_)) => self.shim.set(None),
+            }
             self.note(None, What::SandboxRemoved, String::new());
         }
         Ok(())
@@ -79,6 +97,9 @@ impl Worker {
             tokio::select! {
                 ended = until_exited(&shim, &kill.id) => return Ok(ended?),
                 shorter = shortened(&mut desired, grace) => grace = shorter,
+                () = tokio::time::sleep(left + KILLED) => {
+                    bail!("container {} was killed and has not ended within {}s", kill.name, KILLED.as_secs());
+                }
             }
         }
     }
@@ -172,8 +193,9 @@ pub async fn until_exited(shim: &Shim, id: &str) -> Result<(), CallError> {
         if state.is_none_or(|container| matches!(container.state, ContainerState::Exited(_))) {
             return Ok(());
         }
-        // An error means that the connection ended: the next status call says so.
-        let _ = changes.changed().await;
+        // An error means that the connection ended: the next status call says so, as it does of a
+        // shim that hangs.
+        let _ = tokio::time::timeout(ALIVE, changes.changed()).await;
     }
 }
 

@@ -16,6 +16,7 @@ use klet_spec::resources;
 use klet_volume::PodVolume;
 use tokio::sync::{Notify, watch};
 
+use super::eviction::Usage;
 use super::publish::Publisher;
 use super::records::Records;
 use super::{Identity, SharedShim, logs};
@@ -59,6 +60,8 @@ pub struct Worker {
     pub volumes: BTreeMap<String, PodVolume>,
     /// Its part of its class of pods, until it has ended.
     pub share: Option<Share>,
+    /// Volumes with a size limit are watched.
+    pub usage: Option<Usage>,
     wake: Arc<Notify>,
     retry: Duration,
     /// It has been told that the pod's deadline has passed.
@@ -109,6 +112,7 @@ impl Worker {
         let publisher = Publisher::start(node.registry.clone(), &identity);
         let latest = publisher.latest();
         Self {
+            usage: Usage::watch(&pod, identity.dir.clone(), Arc::clone(&wake)),
             probes: Probes::new(node.clone(), shim.clone(), Arc::clone(&wake), latest),
             publisher,
             memory: Memory::default(),
@@ -169,6 +173,7 @@ impl Worker {
                 tracing::warn!(%error, pod = self.identity.name, "the pod's object is not kept");
             }
         }
+        self.evict_if_over();
         let now = Timestamp::now();
         self.tell_deadline(now);
         self.update_status(&seen, now);
@@ -218,7 +223,7 @@ impl Worker {
             Action::StartContainer(start) => self.start_container(start).await,
             Action::BackOff { kind, name, message, .. } => {
                 // Watches see how it ended before they see that it waits.
-                self.publisher.flush().await;
+                self.publisher.flush_briefly().await;
                 self.back_off(kind, &name, &message);
                 Ok(())
             }

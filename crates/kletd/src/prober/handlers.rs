@@ -7,6 +7,7 @@ use klet_api::k8s_openapi::api::core::v1::Probe;
 use klet_api::{Container, Pod};
 use klet_cri::{ExecConfig, ExecIo, Reply, Request};
 use klet_pod::probe::{ContainerView, Outcome, ProbeSpec};
+use klet_pod::text::go_duration;
 use klet_spec::environment::{Environment, expand};
 
 use super::grpc;
@@ -15,6 +16,9 @@ use crate::pod::SharedShim;
 
 /// Bytes of a probe's output that are kept.
 const OUTPUT: u32 = 10 << 10;
+
+/// How long a supervisor may take in addition: to start the command, and to see it dead.
+const OVERHEAD: Duration = Duration::from_secs(15);
 
 /// How a probe ended, and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +63,9 @@ pub(super) async fn check(
     }
     if let Some(socket) = &probe.tcp_socket {
         let given = socket.host.as_deref().filter(|host| !host.is_empty());
-        let host = given.and_then(|host| host.parse().ok()).or(ip);
+        let host = given.map(ToOwned::to_owned).or_else(|| ip.map(|ip| ip.to_string()));
         return match (host, http::port(&socket.port, Some(container))) {
-            (Some(ip), Ok(port)) => check_tcp(SocketAddr::new(ip, port), spec.timeout).await,
+            (Some(host), Ok(port)) => check_tcp(&host, port, spec.timeout).await,
             (None, _) => Checked::error("the pod has no address"),
             (_, Err(error)) => Checked::error(error.to_string()),
         };
@@ -106,16 +110,19 @@ fn judge(answer: Result<http::Answer, HttpError>) -> Checked {
         Ok(answer) => {
             Checked::failure(format!("HTTP probe failed with statuscode: {}", answer.status))
         }
-        Err(HttpError::Transport(text)) => Checked::failure(text),
-        Err(HttpError::Request(text)) => Checked::error(text),
+        Err(error @ HttpError::Transport { .. }) => Checked::failure(error.to_string()),
+        Err(error @ HttpError::Request(_)) => Checked::error(error.to_string()),
     }
 }
 
-async fn check_tcp(address: SocketAddr, timeout: Duration) -> Checked {
-    match tokio::time::timeout(timeout, http::connect(address)).await {
+async fn check_tcp(host: &str, port: u16, timeout: Duration) -> Checked {
+    match tokio::time::timeout(timeout, http::dial(host, port)).await {
         Ok(Ok(_stream)) => Checked::success(""),
         Ok(Err(error)) => Checked::failure(error),
-        Err(_) => Checked::failure(format!("dial tcp {address}: i/o timeout")),
+        Err(_) => {
+            let address = http::join(host, port);
+            Checked::failure(format!("dial tcp {address}: i/o timeout"))
+        }
     }
 }
 
@@ -147,10 +154,11 @@ async fn check_exec(
             timeout_ms: Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         },
     };
-    match shim.call_with_fds(Request::Exec(Box::new(config))).await {
+    let limit = timeout + OVERHEAD;
+    match shim.call_within(limit, Request::Exec(Box::new(config))).await {
         Ok((Reply::ExecDone(outcome), _)) if outcome.timed_out => {
-            let seconds = timeout.as_secs();
-            Checked::failure(format!("command timed out: {line:?} timed out after {seconds}s"))
+            let limit = go_duration(timeout);
+            Checked::failure(format!("command timed out: {line:?} timed out after {limit}"))
         }
         Ok((Reply::ExecDone(outcome), _)) => {
             let output = String::from_utf8_lossy(&outcome.output).into_owned();

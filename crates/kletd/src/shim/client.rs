@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use klet_cri::limits::REMOVAL_DEADLINE_MS;
 use klet_cri::paths::PodRunDir;
 use klet_cri::{
-    Event, FromShim, PROTOCOL, PodSnapshot, Reply, Request, ShimError, ShimErrorKind, ToShim, frame,
+    Event, ExecConfig, FromShim, PROTOCOL, PodSnapshot, Reply, Request, ShimError, ShimErrorKind,
+    ToShim, frame,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -18,6 +20,12 @@ use tokio::sync::{oneshot, watch};
 
 /// How long a shim may take to answer what it answers at once when it is healthy.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take to make a sandbox or a container (kubelet `runtimeRequestTimeout`).
+pub const WORK: Duration = Duration::from_secs(120);
+/// How long it may take to say that all is gone, or what is not.
+const REMOVAL: Duration = Duration::from_millis(REMOVAL_DEADLINE_MS + 10_000);
+/// How often it is asked whether it lives while an answer may take for ever.
+const ALIVE: Duration = Duration::from_secs(30);
 /// Bytes read from the socket at a time.
 const READ: usize = 64 << 10;
 
@@ -114,18 +122,68 @@ impl Shim {
     /// # Errors
     /// What the shim answers; [`CallError::Gone`] when there is no answer in time.
     pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
-        let answer = tokio::time::timeout(ANSWER, self.call_with_fds(request)).await;
-        Ok(answer.map_err(|_| CallError::gone("no answer in time"))??.0)
+        Ok(self.call_within(ANSWER, request).await?.0)
     }
 
-    /// Asks for something that may take as long as it takes; descriptors come with the reply.
+    /// Asks for a command in a container; it is answered when the command has begun.
     ///
     /// # Errors
-    /// What the shim answers; [`CallError::Gone`] when the connection ends first.
-    pub async fn call_with_fds(
+    /// As [`Self::call`].
+    pub async fn exec(&self, config: ExecConfig) -> Result<(Reply, Vec<OwnedFd>), CallError> {
+        self.call_within(ANSWER, Request::Exec(Box::new(config))).await
+    }
+
+    /// Asks for something that takes at most `limit`; descriptors come with the reply. A shim that
+    /// does not answer hangs: the connection is given up, and the pod's worker looks again.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_within(
         &self,
+        limit: Duration,
         request: Request,
     ) -> Result<(Reply, Vec<OwnedFd>), CallError> {
+        let answer = tokio::time::timeout(limit, self.request(request)).await;
+        answer.unwrap_or_else(|_| {
+            let why = format!("no answer in {}s", limit.as_secs());
+            self.inner.close(why.clone());
+            Err(CallError::gone(why))
+        })
+    }
+
+    /// Asks for something that may take as long as it takes, as long as the shim lives.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_patiently(&self, request: Request) -> Result<Reply, CallError> {
+        let alive = async {
+            loop {
+                tokio::time::sleep(ALIVE).await;
+                if let Err(error) = self.status().await {
+                    return error;
+                }
+            }
+        };
+        tokio::select! {
+            answer = self.request(request) => Ok(answer?.0),
+            error = alive => Err(error),
+        }
+    }
+
+    /// Asks it to end everything in the pod and then itself, and waits for that.
+    ///
+    /// # Errors
+    /// Which processes do not end; [`CallError::Gone`] when the shim is dead or hangs.
+    pub async fn remove_sandbox(&self) -> Result<(), CallError> {
+        let mut changes = self.changes();
+        self.call_within(REMOVAL, Request::RemoveSandbox).await?;
+        let ended = changes.wait_for(|_| self.is_closed());
+        // It has nothing left to do but to end.
+        let _ = tokio::time::timeout(ANSWER, ended).await;
+        Ok(())
+    }
+
+    async fn request(&self, request: Request) -> Result<(Reply, Vec<OwnedFd>), CallError> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let bytes = frame::encode(&ToShim { id, request }).map_err(CallError::gone)?;
         let (sender, receiver) = oneshot::channel();

@@ -58,6 +58,10 @@ fn a_doomed_pod_ends_like_a_deleted_one_but_stays() {
     let pod = apps("Always", 1);
     let mut node = seen(ready(), vec![running("a", 0)]);
     assert_eq!(sketches(&plan(&pod, &node, &memory, at(10))), "killpod a0");
+    memory.doomed_grace = Some(1);
+    let hurried = plan(&pod, &node, &memory, at(10));
+    let Some(Action::KillPod(kill)) = hurried.actions.first() else { panic!("{hurried:?}") };
+    assert_eq!(kill.containers[0].grace_seconds, 1);
     node = Observed::default();
     assert_eq!(plan(&pod, &node, &memory, at(10)), Plan::default());
 }
