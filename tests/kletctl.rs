@@ -61,6 +61,12 @@ fn objects_are_applied_shown_changed_and_deleted() -> anyhow::Result<()> {
     changes(&world)?;
     assert_eq!(run(&["delete", "-f", &file])?, "pod \"sleeper\" deleted from default namespace\n");
     assert_eq!(
+        refused(&world, &["delete", "-f", &file])?,
+        format!(
+            "Error from server (NotFound): error when deleting \"{file}\": pods \"sleeper\" not found\n"
+        )
+    );
+    assert_eq!(
         refused(&world, &["get", "pod", "sleeper"])?,
         "Error from server (NotFound): pods \"sleeper\" not found\n"
     );
@@ -139,6 +145,10 @@ fn small_objects_are_made_from_flags() -> anyhow::Result<()> {
     assert_eq!(
         run(&["create", "configmap", "settings", "--from-literal=a=1", "-n", "team"])?,
         "configmap/settings created\n"
+    );
+    assert_eq!(
+        refused(&world, &["create", "cm", "settings", "-n", "team"])?,
+        "error: failed to create configmap: configmaps \"settings\" already exists\n"
     );
     assert_eq!(run(&["get", "cm", "settings", "-n", "team", "-o", "jsonpath={.data.a}"])?, "1");
     let secret = run(&[

@@ -81,11 +81,6 @@ impl Error {
             && status.body.pointer("/details/name").is_none())
     }
 
-    /// Whether the object exists already.
-    pub(crate) fn is_already_exists(&self) -> bool {
-        matches!(self, Error::Status(status) if status.reason() == "AlreadyExists")
-    }
-
     /// Whether a watch cannot go on from where it was: list again.
     pub(crate) fn is_expired(&self) -> bool {
         matches!(self, Error::Status(status) if matches!(status.reason(), "Expired" | "Gone"))

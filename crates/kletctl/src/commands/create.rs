@@ -93,11 +93,13 @@ impl Create {
             }
             Some(What::Configmap(data)) => {
                 let object = config_map(&data)?;
-                data.how.create(context, known("ConfigMap")?, object).await
+                let created = data.how.create(context, known("ConfigMap")?, object).await;
+                created.map_err(|error| failed(error, "configmap:"))
             }
             Some(What::Secret(SecretKind::Generic(data))) => {
                 let object = secret(&data)?;
-                data.how.create(context, known("Secret")?, object).await
+                let created = data.how.create(context, known("Secret")?, object).await;
+                created.map_err(|error| failed(error, "secret"))
             }
         }
     }
@@ -127,14 +129,20 @@ impl How {
         let namespace = settle_namespace(context, kind, &mut object)?;
         if self.dry_run != DryRun::Client {
             let path = with_query(&kind.path(Some(&namespace), None), &self.dry_run.query());
-            let created = context.client.post(&path, &object).await;
-            object = created.map_err(|error| match error.is_already_exists() {
-                true => error.during(&format!("failed to create {}", kind.singular)),
-                false => error,
-            })?;
+            object = context.client.post(&path, &object).await?;
         }
         let done = format!("created{}", self.dry_run.suffix());
         output::report(&object, self.output.as_ref(), &done)
+    }
+}
+
+/// A refusal in the words of kubectl's generators.
+fn failed(error: Error, what: &str) -> Error {
+    match error {
+        Error::Status(status) => {
+            Error::Plain(format!("failed to create {what} {}", status.message()))
+        }
+        other => other,
     }
 }
 

@@ -85,6 +85,8 @@ struct Doomed {
     kind: &'static Kind,
     namespace: String,
     name: String,
+    /// The manifest that names it.
+    source: Option<String>,
 }
 
 impl Delete {
@@ -104,7 +106,10 @@ impl Delete {
             match self.one(context, target, grace).await {
                 Ok(uid) => leaving.push((target, uid)),
                 Err(error) if error.is_not_found() && (self.ignore_not_found || self.all) => {}
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(match &target.source {
+                    Some(source) => error.during(&format!("error when deleting \"{source}\"")),
+                    None => error,
+                }),
             }
         }
         if self.wait && self.dry_run == DryRun::None {
@@ -139,7 +144,7 @@ impl Delete {
             match target.name {
                 Some(name) => {
                     let namespace = context.namespace().to_owned();
-                    doomed.push(Doomed { kind: target.kind, namespace, name });
+                    doomed.push(Doomed { kind: target.kind, namespace, name, source: None });
                 }
                 None => doomed.extend(self.selected(context, target.kind).await?),
             }
@@ -155,7 +160,8 @@ impl Delete {
         for mut document in self.files.load()? {
             let namespace = settle_namespace(context, document.kind, &mut document.object)?;
             let name = name_of(&document.object).to_owned();
-            doomed.push(Doomed { kind: document.kind, namespace, name });
+            let source = Some(document.source);
+            doomed.push(Doomed { kind: document.kind, namespace, name, source });
         }
         Ok(doomed)
     }
@@ -170,6 +176,7 @@ impl Delete {
             kind,
             namespace: namespace_of(item).to_owned(),
             name: name_of(item).to_owned(),
+            source: None,
         };
         Ok(items(&mut list, kind).iter().map(doomed).collect())
     }
