@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use klet_e2e::World;
+use klet_e2e::{Session, World};
 use serde_json::{Value, json};
 
 const POD: &str = "\
@@ -134,6 +134,12 @@ fn changes(world: &World) -> anyhow::Result<()> {
     assert_eq!(run(&["get", "pod", "sleeper", "-o", note])?, "edited");
     let cancelled = edit.env("EDITOR", "true").output()?;
     assert_eq!(stderr(&cancelled), "Edit cancelled, no changes made.\n");
+    // A person gets the text back with what is wrong, and gives up by saving it again.
+    edit.env("EDITOR", "sed -i 's/^kind:/kind/'").env("TMPDIR", world.path(""));
+    let mut session = Session::start(&edit, (80, 24))?;
+    session.expect("error: EDIT:2:")?;
+    session.expect("Edit cancelled, no valid changes were saved.")?;
+    assert_eq!(session.end()?, 1);
     Ok(())
 }
 
