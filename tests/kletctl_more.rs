@@ -267,6 +267,14 @@ fn the_system_tells_about_itself() -> anyhow::Result<()> {
     }
     let bad = checks.iter().any(|check| check["level"] == "problem");
     assert_eq!(report.status.code(), Some(i32::from(bad)));
+    let mut alone = world.kletctl_command(&["system", "check"]);
+    let alone = alone.env("KLET_SOCKET", "/nowhere/klet.sock").output()?;
+    assert_eq!(alone.status.code(), Some(1));
+    let text = String::from_utf8(alone.stdout)?;
+    assert_order(
+        &text,
+        &["problem  kletd", "no answer on /nowhere/klet.sock\n", "ok       kernel"],
+    );
     let usage = world.kletctl_ok(&["system", "df"])?;
     let rows: Vec<Vec<&str>> =
         usage.lines().map(|line| line.split_whitespace().collect()).collect();

@@ -6,6 +6,7 @@ pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod describe;
+mod doctor;
 pub(crate) mod edit;
 pub(crate) mod events;
 pub(crate) mod exec;

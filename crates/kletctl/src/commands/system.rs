@@ -5,11 +5,12 @@ use klet_api::duration::human;
 use klet_api::table::Printer;
 use serde_json::Value;
 
+use super::doctor;
 use super::image::Prune;
 use super::reset::Reset;
 use super::version::json_or_yaml;
 use crate::context::Context;
-use crate::error::{Result, plain};
+use crate::error::{Error, Result, plain};
 use crate::output::{self, Format, bytes};
 
 /// What to do.
@@ -109,7 +110,10 @@ pub(crate) struct Check {
 
 impl Check {
     async fn run(self, context: &Context) -> Result {
-        let report = context.client.get("/klet/v1/system/check").await?;
+        let report = match context.client.get("/klet/v1/system/check").await {
+            Err(Error::NotRunning { socket }) => doctor::report(&socket),
+            other => other?,
+        };
         match &self.output {
             Some(format) => format.print(&report)?,
             None => output::print(&verdicts(&report))?,
