@@ -59,6 +59,19 @@ fn a_supervisor_that_dies_ends_its_pod_which_begins_anew() -> anyhow::Result<()>
 }
 
 #[test]
+fn a_supervisor_that_died_while_there_was_no_daemon_is_found_dead() -> anyhow::Result<()> {
+    let mut world = World::new(&["busybox"])?;
+    let victim = two_pods(&world)?;
+    world.kill_daemon()?;
+    signal(&supervisor(&world, &victim)?, "KILL")?;
+    world.start()?;
+    reborn(&world, &victim)?;
+    world.delete("victim")?;
+    world.delete("other")?;
+    world.end()
+}
+
+#[test]
 fn a_supervisor_that_hangs_is_given_up_and_its_pod_begins_anew() -> anyhow::Result<()> {
     let world = World::new(&["busybox"])?;
     let victim = two_pods(&world)?;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use klet_cri::PodSnapshot;
@@ -10,11 +11,16 @@ use klet_pod::{ContainerRecord, Observed, RecordState, Sandbox};
 use serde::{Deserialize, Serialize};
 
 use super::orphans;
+use super::start::deleted;
 use super::worker::Worker;
 use crate::events::Severity;
 use crate::files::write_atomically;
-use crate::shim::{CallError, Shim};
+use crate::shim::{ANSWER, CallError, Shim};
 use crate::timeline::{Entry, What};
+
+/// How long a supervisor that left a request unanswered may take to answer a greeting before it is
+/// taken for dead.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `<root>/pods/<uid>/sandbox.json`: the sandbox that was made last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,8 +153,17 @@ impl Worker {
         None
     }
 
+    /// A pod that nobody deletes is given time: its supervisor may be waiting for a slow disk.
     async fn adopt(&self) -> Result<PodSnapshot, CallError> {
-        let shim = Shim::connect(&self.identity.run).await?;
+        let mut desired = self.desired.clone();
+        let impatient = async {
+            deleted(&mut desired).await;
+            tokio::time::sleep(ANSWER).await;
+        };
+        let shim = tokio::select! {
+            shim = Shim::connect_within(PATIENCE, &self.identity.run) => shim?,
+            () = impatient => return Err(CallError::Gone("no answer".to_owned())),
+        };
         let snapshot = shim.status().await?;
         self.shim.set(Some(shim));
         self.note(None, What::Adopted, "found running".to_owned());

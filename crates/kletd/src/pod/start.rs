@@ -463,7 +463,7 @@ fn image_name(image: &Image, container: &Container) -> String {
 }
 
 /// Returns when the pod is being deleted.
-async fn deleted(desired: &mut tokio::sync::watch::Receiver<super::worker::Desired>) {
+pub async fn deleted(desired: &mut tokio::sync::watch::Receiver<super::worker::Desired>) {
     let gone = |desired: &super::worker::Desired| {
         desired.removed || desired.pod.metadata.deletion_timestamp.is_some()
     };

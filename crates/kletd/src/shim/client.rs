@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
 
 /// How long a shim may take to answer what it answers at once when it is healthy.
-const ANSWER: Duration = Duration::from_secs(10);
+pub const ANSWER: Duration = Duration::from_secs(10);
 /// How long it may take to make a sandbox or a container (kubelet `runtimeRequestTimeout`).
 pub const WORK: Duration = Duration::from_secs(120);
 /// How long it may take to say that all is gone, or what is not.
@@ -100,6 +100,14 @@ impl Shim {
     /// # Errors
     /// No shim listens there, or it speaks no common version.
     pub async fn connect(directory: &PodRunDir) -> Result<Self, CallError> {
+        Self::connect_within(ANSWER, directory).await
+    }
+
+    /// As [`Self::connect`], for a shim that may take `limit` to answer.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_within(limit: Duration, directory: &PodRunDir) -> Result<Self, CallError> {
         let stream = UnixStream::connect(directory.socket()).map_err(CallError::gone)?;
         stream.set_nonblocking(true).map_err(CallError::gone)?;
         let inner = Arc::new(Inner {
@@ -113,7 +121,7 @@ impl Shim {
         let reader = tokio::spawn(read(Arc::clone(&inner)));
         let shim = Self { inner, _reader: Arc::new(AbortOnDrop(reader.abort_handle())) };
         let client = format!("kletd/{}", env!("CARGO_PKG_VERSION"));
-        shim.call(Request::Hello { versions: PROTOCOL, client }).await?;
+        shim.call_within(limit, Request::Hello { versions: PROTOCOL, client }).await?;
         Ok(shim)
     }
 

@@ -3,5 +3,5 @@
 pub mod client;
 pub mod launch;
 
-pub use client::{CallError, Shim, WORK};
+pub use client::{ANSWER, CallError, Shim, WORK};
 pub use launch::Launcher;
