@@ -50,6 +50,73 @@ fn a_config_map_reaches_running_containers() -> anyhow::Result<()> {
 }
 
 #[test]
+fn only_whole_volumes_follow_their_sources() -> anyhow::Result<()> {
+    let world = World::new(&["busybox"])?;
+    let object = |kind: &str, name: &str, value: &str| {
+        let field = if kind == "Secret" { "stringData" } else { "data" };
+        json!({
+            "apiVersion": "v1", "kind": kind, "metadata": { "name": name },
+            (field): { "key": value },
+        })
+        .to_string()
+        .into_bytes()
+    };
+    let secrets = CONFIG_MAPS.replace("configmaps", "secrets");
+    world.request("POST", CONFIG_MAPS, &config_map("one"))?;
+    world.request("POST", &secrets, &object("Secret", "password", "one"))?;
+    let script = "while true; do echo env $FROM_ENV sub $(cat /sub) whole $(cat /s/key) \
+                  secret $(cat /p/key) optional $(cat /o/key 2> /dev/null); sleep 0.1; done";
+    world.create(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "reader" },
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "volumes": [
+                { "name": "settings", "configMap": { "name": "settings" } },
+                { "name": "password", "secret": { "secretName": "password" } },
+                { "name": "optional", "configMap": { "name": "later", "optional": true } },
+            ],
+            "containers": [{
+                "name": "main", "image": "busybox", "command": ["sh", "-c", script],
+                "env": [{
+                    "name": "FROM_ENV",
+                    "valueFrom": { "configMapKeyRef": { "name": "settings", "key": "key" } },
+                }],
+                "volumeMounts": [
+                    { "name": "settings", "mountPath": "/sub", "subPath": "key" },
+                    { "name": "settings", "mountPath": "/s" },
+                    { "name": "password", "mountPath": "/p" },
+                    { "name": "optional", "mountPath": "/o" },
+                ],
+            }],
+        },
+    }))?;
+    let says = |whole: &str, secret: &str, optional: &str| {
+        let line = format!("env one sub one whole {whole} secret {secret} optional{optional}");
+        world.until(&format!("the pod says {line:?}"), |world| {
+            let log = log(world, "reader")?;
+            let last = log.lines().last();
+            anyhow::ensure!(last == Some(&*line), "{last:?}");
+            Ok(Some(()))
+        })
+    };
+    says("one", "one", "")?;
+    world.request("PUT", &format!("{CONFIG_MAPS}/settings"), &config_map("two"))?;
+    says("two", "one", "")?;
+    world.request("PUT", &format!("{secrets}/password"), &object("Secret", "password", "two"))?;
+    says("two", "two", "")?;
+    world.request("POST", CONFIG_MAPS, &object("ConfigMap", "later", "here"))?;
+    says("two", "two", " here")?;
+    world.request("DELETE", &format!("{CONFIG_MAPS}/later"), b"")?;
+    says("two", "two", "")?;
+    // A source that is gone and not optional leaves what was there.
+    world.request("DELETE", &format!("{CONFIG_MAPS}/settings"), b"")?;
+    world.request("PUT", &format!("{secrets}/password"), &object("Secret", "password", "three"))?;
+    says("two", "three", "")?;
+    world.delete("reader")?;
+    world.end()
+}
+
+#[test]
 fn a_static_pod_follows_its_file() -> anyhow::Result<()> {
     let world = World::new(&["busybox"])?;
     let manifest = |word: &str| {
