@@ -18,6 +18,9 @@ mod readiness;
 pub use qos::qos_class;
 pub use readiness::{take_readiness, with_readiness};
 
+/// Bytes of all termination messages of a pod (kubelet `MaxPodTerminationMessageLogLength`).
+const MESSAGES: usize = 12 << 10;
+
 /// Scheme of `containerID`.
 pub const SCHEME: &str = "klet://";
 
@@ -55,6 +58,7 @@ pub fn status(
     if ending && plan::is_clean(seen) {
         end::force(pod, &mut status);
     }
+    cut_messages(pod, &mut status);
     status.conditions = Some(conditions::conditions(pod, seen, &before, &status, now));
     status
 }
@@ -80,6 +84,20 @@ fn contain(
     status.container_statuses = Some(apps);
     status.init_container_statuses = (!init.is_empty()).then_some(init);
     phase
+}
+
+/// Each container gets an equal part of the bytes that a pod's termination messages may take.
+fn cut_messages(pod: &Pod, status: &mut PodStatus) {
+    let part = MESSAGES / pods::all_containers(pod).count().max(1);
+    let lists = [&mut status.init_container_statuses, &mut status.container_statuses];
+    for container in lists.into_iter().flatten().flatten() {
+        for state in [&mut container.state, &mut container.last_state] {
+            let ended = state.as_mut().and_then(|state| state.terminated.as_mut());
+            if let Some(message) = ended.and_then(|ended| ended.message.as_mut()) {
+                message.truncate(message.floor_char_boundary(part));
+            }
+        }
+    }
 }
 
 fn is_final(phase: Option<&str>) -> bool {

@@ -91,8 +91,9 @@ fn posted(path: &Path) -> anyhow::Result<Posted> {
 fn yaml(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     // YAML 1.2: the record's writer leaves `y` and `n` without quotes, which kubectl does not.
-    let values: Vec<Value> =
-        serde_saphyr::from_multiple(&text).with_context(|| path.display().to_string())?;
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let values: Vec<Value> = serde_saphyr::from_multiple_with_options(&text, options)
+        .with_context(|| path.display().to_string())?;
     values.first().with_context(|| format!("{} is empty", path.display()))?;
     Ok(values)
 }

@@ -199,7 +199,11 @@ impl EventAt {
 
 /// The AGE column of `kubectl get`, in seconds; 0 when the line has none.
 fn age(line: &str) -> f64 {
-    let Some(word) = line.split_whitespace().last() else { return 0.0 };
+    line.split_whitespace().last().and_then(seconds).unwrap_or(0.0)
+}
+
+/// `1m20s` in seconds.
+pub(crate) fn seconds(word: &str) -> Option<f64> {
     let (mut total, mut number) = (0.0, String::new());
     for c in word.chars() {
         let unit = match c {
@@ -210,12 +214,12 @@ fn age(line: &str) -> f64 {
             's' => 1.0,
             'm' => 60.0,
             'h' => 3600.0,
-            _ => return 0.0,
+            _ => return None,
         };
-        total += number.parse::<f64>().unwrap_or(0.0) * unit;
+        total += number.parse::<f64>().ok()? * unit;
         number.clear();
     }
-    if number.is_empty() { total } else { 0.0 }
+    number.is_empty().then_some(total)
 }
 
 #[cfg(test)]

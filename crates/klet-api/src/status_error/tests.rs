@@ -32,7 +32,7 @@ fn messages_and_codes_are_kubernetes() {
             kind_not_registered("Pod", "Podd", "v1"),
             400,
             "BadRequest",
-            "Podd in version \"v1\" cannot be handled as a Podd: no kind \"Podd\" is registered for version \"v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+            "Podd in version \"v1\" cannot be handled as a Pod: no kind \"Podd\" is registered for version \"v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
         ),
         (too_old(3, 9), 410, "Expired", "too old resource version: 3 (9)"),
         (

@@ -252,3 +252,23 @@ fn other_fields_and_foreign_conditions_survive() {
     assert_eq!(status.qos_class.as_deref(), Some("Guaranteed"), "never changes");
     assert_eq!(status.conditions.unwrap()[0].type_, "example.com/x");
 }
+
+#[test]
+fn termination_messages_share_the_room() {
+    let long = "\u{e9}".repeat(4096);
+    let mut record = exited("a", 0, 1);
+    if let RecordState::Exited { message, .. } = &mut record.state {
+        *message = long;
+    }
+    let room = |others: Value| {
+        let pod = pod(json!({
+            "restartPolicy": "Never", "initContainers": others, "containers": [{"name": "a"}],
+        }));
+        let status = plain(&pod, &seen(ready(), vec![record.clone()]));
+        let message = &status["containerStatuses"][0]["state"]["terminated"]["message"];
+        message.as_str().map(str::len)
+    };
+    assert_eq!(room(json!([])), Some(8192), "all of it");
+    let four = json!([{"name": "i"}, {"name": "j"}, {"name": "k"}, {"name": "l"}]);
+    assert_eq!(room(four), Some(2456), "2457 would split a character");
+}

@@ -34,6 +34,12 @@ pub(super) fn differences(golden: &Value, seen: &Value) -> Vec<String> {
     found.retain(|text| !OF_THE_CLUSTER.iter().any(|path| about(text, path)));
     found.sort();
     found.dedup();
+    let reason = golden["status"]["reason"].as_str();
+    if let Some(reason) = reason {
+        found = found.iter().map(|text| format!("{text} when {reason}")).collect();
+    } else if golden["metadata"]["deletionTimestamp"].is_string() {
+        found = found.iter().map(|text| format!("{text} when deleting")).collect();
+    }
     found
 }
 

@@ -6,7 +6,7 @@ use super::{GLIMPSE, SPAN_PART, SPAN_SECONDS};
 use crate::shot::Shot;
 
 /// Cost of leaving out a recorded status, and of showing one more.
-const MISSING: u32 = 7;
+const MISSING: u32 = 14;
 const EXTRA: u32 = 3;
 /// Cost of a difference in what a container or the pod is doing, and in a detail of it.
 const ESSENTIAL: u32 = 4;
@@ -19,7 +19,12 @@ pub(super) fn differences(golden: &[Shot], seen: &[Shot]) -> Vec<String> {
     for step in &pairs {
         match *step {
             Step::Pair(g, s) => fields(&golden[g], &seen[s], &mut found),
-            Step::Missing(g) => found.push(format!("status missing: {}", golden[g].line())),
+            Step::Missing(g) => {
+                let until = golden.get(g + 1).map_or(f64::MAX, |next| next.at);
+                let short = until - golden[g].at < GLIMPSE && is_run(&golden[g]);
+                let how = if short { "glimpsed" } else { "missing" };
+                found.push(format!("status {how}: {}", golden[g].line()));
+            }
             Step::Extra(s) => {
                 let until = seen.get(s + 1).map_or(f64::MAX, |next| next.at);
                 if until - seen[s].at >= GLIMPSE {
@@ -31,6 +36,11 @@ pub(super) fn differences(golden: &[Shot], seen: &[Shot]) -> Vec<String> {
     spans(&golden, &seen, &pairs, &mut found);
     found.dedup();
     found
+}
+
+/// Some container runs.
+fn is_run(shot: &Shot) -> bool {
+    shot.containers().any(|name| shot.field(&format!("{name} state")) == "running")
 }
 
 /// Takes out what no recorded status knows: one difference for each kind of field, not one for
@@ -57,15 +67,33 @@ fn strip_unknown(golden: &[Shot], seen: &[Shot], found: &mut Vec<String>) -> Vec
 }
 
 fn fields(golden: &Shot, seen: &Shot, found: &mut Vec<String>) {
+    let when = if !golden.field("reason").is_empty() {
+        format!(" when {}", golden.field("reason"))
+    } else if !golden.field("deleting").is_empty() {
+        " when deleting".to_owned()
+    } else {
+        String::new()
+    };
+    let has_conditions =
+        |shot: &Shot| shot.fields.keys().any(|name| name.starts_with("condition "));
+    let wiped = golden.field("phase") == "Failed" && !has_conditions(golden);
+    let mut tell = |text: String| {
+        if !found.contains(&text) {
+            found.push(text);
+        }
+    };
+    if wiped && has_conditions(seen) {
+        tell(format!("status conditions{when}: recorded none, klet some"));
+    }
     for name in golden.differing(seen) {
+        if wiped && name.starts_with("condition ") {
+            continue;
+        }
         let (was, is) = match name {
             "kind" => (golden.kind.as_str(), seen.kind.as_str()),
             _ => (golden.field(name), seen.field(name)),
         };
-        let text = format!("status {name}: recorded {was:?}, klet {is:?}");
-        if !found.contains(&text) {
-            found.push(text);
-        }
+        tell(format!("status {name}{when}: recorded {was:?}, klet {is:?}"));
     }
 }
 
@@ -156,8 +184,8 @@ fn visits(shots: &[Shot], shot: &Shot) -> Vec<usize> {
     found
 }
 
-/// Spans between statuses that both show. The end of a back-off is measured against the
-/// back-off itself.
+/// Spans between statuses that both show. A container that waits out a back-off is measured
+/// against the back-off itself: the kubelet looks again only every 10 to 15 seconds.
 fn spans(golden: &[Shot], seen: &[Shot], steps: &[Step], found: &mut Vec<String>) {
     let mut before: Option<(&Shot, &Shot)> = None;
     for step in steps {
@@ -165,10 +193,13 @@ fn spans(golden: &[Shot], seen: &[Shot], steps: &[Step], found: &mut Vec<String>
         let now = (&golden[g], &seen[s]);
         if let Some(before) = before {
             let (recorded, own) = (now.0.at - before.0.at, now.1.at - before.1.at);
-            let tolerance = SPAN_SECONDS + SPAN_PART * recorded;
-            if (recorded - own).abs() > tolerance {
+            let what = now.0.line();
+            if let Some(named) = back_off_ended(before.1, now.1) {
+                let exact = (-0.5..=SPAN_SECONDS).contains(&(own - named));
+                let verdict = if exact { "as it says" } else { "not as it says" };
+                found.push(format!("time of a back-off {verdict}: {named:.0} s, klet {own:.0} s"));
+            } else if (recorded - own).abs() > SPAN_SECONDS + SPAN_PART * recorded {
                 let how = if own < recorded { "sooner" } else { "later" };
-                let what = now.0.line();
                 found.push(format!(
                     "time {how}: {recorded:.0} s recorded, klet {own:.0} s until {what}"
                 ));
@@ -176,6 +207,17 @@ fn spans(golden: &[Shot], seen: &[Shot], steps: &[Step], found: &mut Vec<String>
         }
         before = Some(now);
     }
+}
+
+/// The back-off, in seconds, that a container waited out between two statuses.
+fn back_off_ended(before: &Shot, now: &Shot) -> Option<f64> {
+    before.containers().find_map(|name| {
+        let state = |shot: &Shot| shot.field(&format!("{name} state")).to_owned();
+        let waited = state(before) == "waiting:CrashLoopBackOff" && state(now) != state(before);
+        let message = before.field(&format!("{name} msg"));
+        let length = message.strip_prefix("back-off ")?.split(' ').next()?;
+        waited.then(|| crate::notes::seconds(length)).flatten()
+    })
 }
 
 #[cfg(test)]
@@ -201,6 +243,11 @@ mod tests {
 
     #[test]
     fn a_missing_status_and_one_that_stands_long_are_told() {
+        let mut brief = golden();
+        brief[2].at = 2.5;
+        let glimpsed = "status glimpsed: MODIFIED phase=Running main=running/0";
+        let seen = [brief[0].clone(), brief[2].clone()];
+        assert_eq!(differences(&brief, &seen), [glimpsed]);
         let mut seen = golden();
         seen.remove(1);
         let missing = "status missing: MODIFIED phase=Running main=running/0";
@@ -240,6 +287,33 @@ mod tests {
         seen[2].at = 9.0;
         let wanted = "time later: 4 s recorded, klet 8 s until MODIFIED phase=Failed main=terminated:Error(1)/0";
         assert_eq!(differences(&golden(), &seen), [wanted]);
+    }
+
+    #[test]
+    fn a_back_off_is_held_to_its_own_length() {
+        let waits = "2 MODIFIED phase=Running | main=waiting:CrashLoopBackOff \
+            msg=\"back-off 1m20s restarting failed container=main\" ready=False restarts=1";
+        let runs = |at: f64| {
+            shot(&format!("{at} MODIFIED phase=Running | main=running ready=True restarts=2"))
+        };
+        let golden = [shot(waits), runs(96.0)];
+        let wanted = "time of a back-off as it says: 80 s, klet 80 s";
+        assert_eq!(differences(&golden, &[shot(waits), runs(82.0)]), [wanted]);
+        let wanted = "time of a back-off not as it says: 80 s, klet 94 s";
+        assert_eq!(differences(&golden, &[shot(waits), runs(96.0)]), [wanted]);
+    }
+
+    #[test]
+    fn differences_of_a_deleted_or_failed_pod_say_so() {
+        let deleting = shot("1 MODIFIED phase=Running | deleting(grace=3) | conds[Ready=True]");
+        let own = shot("1 MODIFIED phase=Failed | deleting(grace=3) | conds[Ready=True]");
+        let wanted = "status phase when deleting: recorded \"Running\", klet \"Failed\"";
+        assert_eq!(differences(&[deleting], &[own]), [wanted]);
+        let wiped = shot("1 MODIFIED phase=Failed | reason=Evicted | conds[]");
+        let own = shot("1 MODIFIED phase=Failed | reason=Evicted | conds[Ready=False]");
+        let first = shot("0 ADDED phase=Pending | conds[Ready=False]");
+        let wanted = "status conditions when Evicted: recorded none, klet some";
+        assert_eq!(differences(&[first.clone(), wiped], &[first, own]), [wanted]);
     }
 
     #[test]
