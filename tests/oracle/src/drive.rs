@@ -17,6 +17,11 @@ use crate::shot::Shot;
 /// Least and most seconds to look on after the last status: events go on, and nothing may change.
 const LINGER: (f64, f64) = (1.5, 30.0);
 
+/// How long events may take to be written.
+const LATE: Duration = Duration::from_secs(5);
+/// Pause between two looks.
+const PACE: Duration = Duration::from_millis(500);
+
 /// Where the cases run.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
@@ -88,16 +93,33 @@ impl Pod<'_> {
         let tail = notes.events.last().map_or(0.0, |event| event.at - last.at);
         let linger = tail.clamp(LINGER.0, self.place.linger.min(LINGER.1).max(LINGER.0));
         let end = self.at(reached_at + linger);
-        let record = self.place.recorder.after(self.name, usize::MAX, end);
-        self.observed(case, &record, reached_at)
+        let mut record = self.place.recorder.after(self.name, usize::MAX, end);
+        // Events are written behind the pod's back, and come late when many pods start at once.
+        let told = |record: &Record| {
+            notes
+                .events
+                .iter()
+                .filter(|event| event.at <= last.at)
+                .all(|event| record.events.iter().any(|seen| self.event(seen).key == event.key))
+        };
+        let latest = end + LATE;
+        while !told(&record) && Instant::now() < latest {
+            record = self.place.recorder.after(self.name, usize::MAX, Instant::now() + PACE);
+        }
+        self.observed(case, &record, reached_at, reached_at + linger)
     }
 
     fn shot(&self, seen: &Seen) -> Shot {
         Shot::of(self.seconds(seen.at), &seen.kind, &seen.object)
     }
 
-    fn observed(&self, case: &Case, record: &Record, reached: f64) -> anyhow::Result<Observed> {
-        let ended = self.seconds(Instant::now());
+    fn observed(
+        &self,
+        case: &Case,
+        record: &Record,
+        reached: f64,
+        ended: f64,
+    ) -> anyhow::Result<Observed> {
         let mut shots: Vec<Shot> = record.pods.iter().map(|seen| self.shot(seen)).collect();
         shots.retain(|shot| shot.at <= reached);
         shots.dedup_by(|later, earlier| {
@@ -134,7 +156,7 @@ impl Pod<'_> {
                 return Ok(logs);
             }
             // The pace of looking, not a wait for anything.
-            std::thread::park_timeout(Duration::from_millis(500));
+            std::thread::park_timeout(PACE);
         }
     }
 

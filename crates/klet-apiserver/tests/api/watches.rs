@@ -56,6 +56,7 @@ async fn a_watch_shows_what_is_and_what_comes() {
     world.delete(&format!("{PODS}/b")).await;
     assert_eq!(lines.kind_and_name().await, ("MODIFIED".into(), "b".into()));
     world.delete(&format!("{PODS}/b?gracePeriodSeconds=0")).await;
+    assert_eq!(lines.kind_and_name().await, ("MODIFIED".into(), "b".into()), "the grace is 0 now");
     assert_eq!(lines.kind_and_name().await, ("DELETED".into(), "b".into()));
 }
 
