@@ -203,8 +203,9 @@ impl Registry {
         convert(&self.store.transact(&key::<K>(namespace, name), decide).await?)
     }
 
-    /// Writes a pod's status, if the pod is still the one with this UID. Nothing is
-    /// written when the status is the same.
+    /// Writes a pod's status, if the pod is still the one with this UID. Conditions of types other
+    /// than `own` stay as they are stored: somebody else writes them. Nothing is written when the
+    /// status is the same.
     ///
     /// # Errors
     /// [`WriteError::NotFound`], [`RegistryError::OtherUid`], and what the store answers.
@@ -214,12 +215,18 @@ impl Registry {
         name: &str,
         uid: &str,
         status: &PodStatus,
+        own: &'static [&'static str],
     ) -> Result<Pod, RegistryError> {
         let status = serde_json::to_value(status)?;
         let uid = uid.to_owned();
         let change = move |mut pod: Value| {
             same_uid(&pod, &uid)?;
+            let theirs = foreign_conditions(&pod, own);
             pod["status"] = status.clone();
+            if let Some(Value::Array(conditions)) = pod["status"].get_mut("conditions") {
+                conditions.retain(|condition| is_own(condition, own));
+                conditions.splice(0..0, theirs);
+            }
             Ok::<_, RegistryError>(Some(pod))
         };
         convert(&self.store.modify(&key::<Pod>(Some(namespace), name), change).await?)
@@ -298,6 +305,16 @@ impl Registry {
 /// The store's key of an object of type `K`.
 pub(crate) fn key<K: Resource>(namespace: Option<&str>, name: &str) -> Key {
     Key::new(K::GROUP, K::URL_PATH_SEGMENT, namespace, name)
+}
+
+fn is_own(condition: &Value, own: &[&str]) -> bool {
+    condition["type"].as_str().is_some_and(|kind| own.contains(&kind))
+}
+
+/// The conditions of the stored pod whose types are not among `own`.
+fn foreign_conditions(pod: &Value, own: &[&str]) -> Vec<Value> {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().filter(|kept| !is_own(kept, own)).cloned().collect()
 }
 
 fn same_uid(object: &Value, wanted: &str) -> Result<(), RegistryError> {

@@ -15,6 +15,7 @@ mod phase;
 mod qos;
 mod readiness;
 
+pub use conditions::NODE_CONDITIONS;
 pub use qos::qos_class;
 pub use readiness::{take_readiness, with_readiness};
 

@@ -103,11 +103,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     klet_volume::share(&pods)
         .with_context(|| format!("cannot share mounts below {}", pods.display()))?;
     let node = make_node(config, &store)?;
-    let is_new = store.is_new();
     node.registry.ensure_defaults().await.context("cannot create the first namespaces")?;
     tokio::spawn(node_object::keep_trying(node.clone()));
-    if is_new || opened.damage.is_some() {
-        objects::restore(&node, opened.damage.as_deref()).await;
+    if let Some(restore) = opened.restore {
+        objects::restore(&node, restore).await?;
     }
     let workers = Workers::default();
     let backend = Arc::new(Backend { node: node.clone(), workers: workers.clone() });

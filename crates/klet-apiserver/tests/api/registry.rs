@@ -15,13 +15,38 @@ async fn a_status_is_written_once_and_only_to_the_pod_meant() {
     let uid = created["metadata"]["uid"].as_str().unwrap();
     let registry = world.server.registry();
     let status = PodStatus { phase: Some("Running".to_owned()), ..PodStatus::default() };
-    let first = registry.update_status("default", "p", uid, &status).await.unwrap();
+    let first = registry.update_status("default", "p", uid, &status, &["Ready"]).await.unwrap();
     assert_eq!(first.status.as_ref(), Some(&status));
     let version = registry.store().version();
-    registry.update_status("default", "p", uid, &status).await.unwrap();
+    registry.update_status("default", "p", uid, &status, &["Ready"]).await.unwrap();
     assert_eq!(registry.store().version(), version, "the same status is not written");
-    let other = registry.update_status("default", "p", "other", &status).await.unwrap_err();
+    let other =
+        registry.update_status("default", "p", "other", &status, &["Ready"]).await.unwrap_err();
     assert!(matches!(other, RegistryError::OtherUid { .. }), "{other:?}");
+}
+
+#[tokio::test]
+async fn conditions_of_others_survive_the_status_of_the_node() {
+    let world = World::start().await;
+    let created = world.pod("p").await;
+    let uid = created["metadata"]["uid"].as_str().unwrap();
+    let registry = world.server.registry();
+    let conditions = |types: &[&str]| -> PodStatus {
+        let list: Vec<_> =
+            types.iter().map(|kind| json!({ "type": kind, "status": "True" })).collect();
+        serde_json::from_value(json!({ "conditions": list })).unwrap()
+    };
+    let gate = conditions(&["example.com/gate", "Ready"]);
+    registry
+        .update_status("default", "p", uid, &gate, &["example.com/gate", "Ready"])
+        .await
+        .unwrap();
+    // The node has not seen the gate yet.
+    let told = conditions(&["Ready", "Initialized"]);
+    let stored = registry.update_status("default", "p", uid, &told, &["Ready", "Initialized"]);
+    let stored = stored.await.unwrap().status.unwrap().conditions.unwrap();
+    let types: Vec<_> = stored.iter().map(|condition| condition.type_.as_str()).collect();
+    assert_eq!(types, ["PodScheduled", "example.com/gate", "Ready", "Initialized"]);
 }
 
 #[tokio::test]

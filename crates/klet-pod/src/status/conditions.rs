@@ -13,6 +13,16 @@ use crate::text::go_list;
 const OWN: [&str; 5] =
     ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
+/// The types of conditions that the node writes; all others belong to those who set them.
+pub const NODE_CONDITIONS: [&str; 6] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "DisruptionTarget",
+];
+
 /// Those that follow the readiness of containers.
 pub(super) const READINESS: [&str; 2] = ["Ready", "ContainersReady"];
 

@@ -10,6 +10,7 @@ use klet_api::k8s_openapi::api::core::v1::PodCondition;
 use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use klet_api::{Pod, PodStatus};
 use klet_apiserver::TypedWatch;
+use klet_pod::status::NODE_CONDITIONS;
 use klet_pod::{StartFailure, text};
 use klet_store::EventKind;
 use serde::de::DeserializeOwned;
@@ -243,7 +244,9 @@ impl Dispatcher {
         let meta = &pod.metadata;
         let [namespace, name, uid] = [&meta.namespace, &meta.name, &meta.uid]
             .map(|text| text.as_deref().unwrap_or_default());
-        if let Err(error) = self.node.registry.update_status(namespace, name, uid, &status).await {
+        let registry = &self.node.registry;
+        let written = registry.update_status(namespace, name, uid, &status, &NODE_CONDITIONS);
+        if let Err(error) = written.await {
             tracing::warn!(%error, pod = name, "refusal not written");
         }
     }

@@ -57,6 +57,8 @@ impl Worker {
         // How the containers ended must be known before their supervisor is gone.
         let seen = self.observe().await;
         self.update_status(&seen, Timestamp::now());
+        // With the supervisor its record of how they ended goes, too.
+        self.publisher.flush().await?;
         if let Some(shim) = self.shim.get() {
             match shim.remove_sandbox().await {
                 Err(error @ CallError::Refused(_)) => return Err(error.into()),

@@ -223,7 +223,9 @@ impl Worker {
             Action::StartContainer(start) => self.start_container(start).await,
             Action::BackOff { kind, name, message, .. } => {
                 // Watches see how it ended before they see that it waits.
-                self.publisher.flush_briefly().await;
+                if let Err(error) = self.publisher.flush().await {
+                    tracing::debug!(pod = self.identity.name, "{error:#}");
+                }
                 self.back_off(kind, &name, &message);
                 Ok(())
             }
@@ -234,12 +236,16 @@ impl Worker {
 
     /// The last step of a deletion: the final status is stored, then the object goes.
     async fn remove_object(&mut self) -> Turn {
-        self.publisher.flush().await;
+        let stored = self.publisher.flush().await;
         let Identity { namespace, name, uid, .. } = &self.identity;
-        match self.node.registry.remove_pod(namespace, name, uid).await {
+        let removed = match stored {
+            Ok(()) => self.node.registry.remove_pod(namespace, name, uid).await.map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        match removed {
             Ok(()) => Turn::Wait(None),
             Err(error) => {
-                tracing::warn!(%error, pod = name, "object not removed");
+                tracing::warn!(pod = name, "object not removed: {error:#}");
                 Turn::Wait(self.retry_at(None))
             }
         }
@@ -363,15 +369,7 @@ fn same_wishes(one: &ObjectMeta, other: &ObjectMeta) -> bool {
 
 /// `own` with the conditions of `theirs` that the node does not write itself.
 fn merge(mut own: PodStatus, theirs: Option<PodStatus>) -> PodStatus {
-    const OURS: [&str; 6] = [
-        "PodReadyToStartContainers",
-        "Initialized",
-        "Ready",
-        "ContainersReady",
-        "PodScheduled",
-        "DisruptionTarget",
-    ];
-    let is_ours = |kind: &str| OURS.contains(&kind);
+    let is_ours = |kind: &str| klet_pod::status::NODE_CONDITIONS.contains(&kind);
     let foreign: Vec<_> = theirs
         .and_then(|status| status.conditions)
         .into_iter()

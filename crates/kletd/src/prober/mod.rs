@@ -106,7 +106,7 @@ impl Probes {
             });
             return;
         }
-        let kept = kept(&look, &container.name, spec.kind);
+        let kept = kept(&look, (kind, &container.name), spec.kind);
         let (sender, looks) = watch::channel(look);
         let run = Run {
             node: self.node.clone(),
@@ -136,10 +136,14 @@ fn first_delay(node: &NodeRef, period: Duration) -> Duration {
 }
 
 /// The verdict that the status shows from before a restart of the daemon.
-fn kept(look: &Look, name: &str, kind: Kind) -> Option<Kept> {
+fn kept(look: &Look, (list, name): (ContainerKind, &str), kind: Kind) -> Option<Kept> {
     let id = look.view.id.clone()?;
-    let status = look.pod.status.as_ref()?.container_statuses.as_ref()?;
-    let shown = status.iter().find(|status| status.name == name)?;
+    let status = look.pod.status.as_ref()?;
+    let statuses = match list {
+        ContainerKind::Init => status.init_container_statuses.as_ref()?,
+        ContainerKind::App => status.container_statuses.as_ref()?,
+    };
+    let shown = statuses.iter().find(|status| status.name == name)?;
     shown.container_id.as_ref().filter(|shown| shown.ends_with(&id))?;
     let good = match kind {
         Kind::Readiness => shown.ready,
