@@ -112,3 +112,52 @@ fn a_restarted_daemon_adopts_them() -> anyhow::Result<()> {
     gone(&world, "web-test-node")?;
     world.end()
 }
+
+#[test]
+fn deleting_the_mirror_leaves_the_pod() -> anyhow::Result<()> {
+    let mut world = World::new(&["busybox"])?;
+    let file = world.path("manifests/web.json");
+    fs::write(&file, manifest("web", "hello"))?;
+    let before = ready(&world, "web-test-node")?;
+    let path = "/api/v1/namespaces/default/pods/web-test-node";
+    let old = world.pod("web-test-node")?["metadata"].clone();
+    let answer = world.request("DELETE", &format!("{path}?gracePeriodSeconds=0"), b"")?;
+    assert_eq!(answer["metadata"]["uid"], old["uid"], "the object that was deleted");
+    let new = world.pod("web-test-node")?["metadata"].clone();
+    assert_ne!(new["uid"], old["uid"], "another object");
+    assert_eq!(new["deletionTimestamp"], Value::Null);
+    world.kill_daemon()?;
+    world.start()?;
+    assert_eq!(before, ready(&world, "web-test-node")?, "the same container");
+    let log = world.request_text("GET", &format!("{path}/log"), b"")?;
+    assert_eq!(log, "hello\n");
+    let exec = world.exec("web-test-node", "main", &["echo", "here"])?;
+    assert!(exec.windows(5).any(|window| window == b"here\n"));
+
+    // Nobody else may say that an object mirrors a pod.
+    let mut copy: Value = serde_json::from_str(&manifest("copy", "x"))?;
+    let mirror = new["annotations"]["kubernetes.io/config.mirror"].clone();
+    copy["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": mirror });
+    let refused = world.create(&copy).unwrap_err().to_string();
+    assert!(refused.contains(" 403 ") && refused.contains("mirror pods are made for files only"));
+    copy["metadata"]["annotations"] = Value::Null;
+    world.create(&copy)?;
+    let mut copy = world.pod("copy")?;
+    copy["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": mirror });
+    let copy_path = "/api/v1/namespaces/default/pods/copy";
+    let refused = world.request("PUT", copy_path, copy.to_string().as_bytes()).unwrap_err();
+    assert!(refused.to_string().contains("may not add mirror pod annotation"), "{refused}");
+    world.delete("copy")?;
+
+    // The same file again, before the pod it took away is gone.
+    fs::remove_file(&file)?;
+    fs::write(&file, manifest("web", "hello"))?;
+    world.until("a pod of the file is ready and stays", |world| {
+        let pod = world.pod("web-test-node")?;
+        let stays = pod["metadata"]["deletionTimestamp"] == Value::Null;
+        Ok((stays && pod["status"]["containerStatuses"][0]["ready"] == true).then_some(()))
+    })?;
+    fs::remove_file(&file)?;
+    gone(&world, "web-test-node")?;
+    world.end()
+}

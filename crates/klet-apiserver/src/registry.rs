@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::delete::{self, Deletion};
-use crate::meta;
+use crate::{meta, mirror};
 
 /// Why a registry operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -301,7 +301,7 @@ pub(crate) fn key<K: Resource>(namespace: Option<&str>, name: &str) -> Key {
 }
 
 fn same_uid(object: &Value, wanted: &str) -> Result<(), RegistryError> {
-    let found = meta::field(object, "uid").unwrap_or_default();
+    let found = mirror::stored_uid(object);
     if found == wanted {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use klet_api::{Pod, decode, defaults, manifest, validate};
-use klet_apiserver::{Admission, RegistryError};
+use klet_apiserver::{Admission, MIRROR, RegistryError};
 use klet_store::EventKind;
 use rustix::fs::inotify::WatchFlags;
 use sha2::{Digest, Sha256};
@@ -238,8 +238,7 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
         bail!("is a {:?}, not a Pod", document.kind());
     }
     let mut pod: Pod = decode::from_value::<Pod>(&document.value)?.into_strict()?;
-    let digest = Sha256::digest(text.as_bytes());
-    let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash = uid(&text, path, &node.config.node_name);
     let name = pod.metadata.name.take().unwrap_or_default();
     pod.metadata.name = Some(format!("{name}-{}", node.config.node_name));
     defaults::default_pod(&mut pod);
@@ -248,17 +247,27 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
         let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
         bail!("invalid pod: [{}]", list.join(", "));
     }
-    let annotations = pod.metadata.annotations.get_or_insert_default();
-    for (key, value) in [(SOURCE, "file"), (HASH, hash.as_str()), (FILE, file)] {
-        annotations.insert(key.to_owned(), value.to_owned());
-    }
-    annotations.insert(SEEN.to_owned(), Timestamp::now().to_string());
     if let Some(spec) = &mut pod.spec {
         spec.node_name = Some(node.config.node_name.clone());
     }
     let bound = OneNode { ledger: node.ledger.clone() }.pod(&mut pod);
     bound.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    for (key, value) in [(SOURCE, "file"), (HASH, &hash), (MIRROR, &hash), (FILE, file)] {
+        annotations.insert(key.to_owned(), value.to_owned());
+    }
+    annotations.insert(SEEN.to_owned(), Timestamp::now().to_string());
     Ok(pod)
+}
+
+/// The UID of the pod: the same file says the same pod, whoever reads it when.
+fn uid(text: &str, path: &Path, node_name: &str) -> String {
+    let mut digest = Sha256::new();
+    for part in [text.as_bytes(), path.as_os_str().as_encoded_bytes(), node_name.as_bytes()] {
+        digest.update(part);
+        digest.update([0]);
+    }
+    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
