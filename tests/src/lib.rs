@@ -189,7 +189,8 @@ impl World {
         for directory in ["root", "run", "log", "manifests"] {
             let flag = if directory == "log" { "log-dir" } else { directory };
             // A flag is given once.
-            if !further.contains(&format!("--{flag}").as_str()) {
+            let name = format!("--{flag}");
+            if !further.contains(&name.as_str()) && !self.arguments.contains(&name) {
                 command.arg(format!("--{flag}")).arg(self.path(directory));
             }
         }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
-use crate::meta;
 use crate::query::Query;
+use crate::{meta, mirror};
 
 /// `DeleteOptions`, of body and query.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -129,6 +129,9 @@ pub(crate) fn namespace(object: &Value, empty: bool, now: Timestamp) -> Deletion
 pub(crate) fn pod(object: &Value, grace: Option<i64>, now: Timestamp) -> Deletion {
     // A negative grace counts as the shortest one.
     let grace = grace.map(|grace| if grace < 0 { 1 } else { grace });
+    if mirror::stays(object) {
+        return Deletion::Mark(mirror::reborn(object));
+    }
     let metadata = &object["metadata"];
     if let Some(deadline) = metadata["deletionTimestamp"].as_str() {
         return shorten(object, deadline, grace, now);
@@ -181,7 +184,7 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
     time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
-fn marked(object: &Value, grace: i64, deadline: Timestamp) -> Value {
+pub(crate) fn marked(object: &Value, grace: i64, deadline: Timestamp) -> Value {
     let mut object = object.clone();
     let first = !object["metadata"]["deletionTimestamp"].is_string();
     if let Some(metadata) = meta::metadata(&mut object) {

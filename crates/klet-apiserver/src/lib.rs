@@ -15,6 +15,7 @@ mod exec;
 mod hooks;
 mod log;
 mod meta;
+mod mirror;
 mod namespace;
 mod present;
 mod query;
@@ -37,5 +38,6 @@ pub use hooks::{
     Admission, AdmitAll, ExecRequest, ExecSession, Extension, LogOptions, LogStream, Node,
     NodeError,
 };
+pub use mirror::{MIRROR, node_uid};
 pub use registry::{Registry, RegistryError, TypedEvent, TypedWatch};
 pub use server::{ApiServer, Config, serve_connection, serve_unix};

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::delete::{self, Deletion};
-use crate::meta;
+use crate::{meta, mirror};
 
 /// Why a registry operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -318,7 +318,7 @@ fn foreign_conditions(pod: &Value, own: &[&str]) -> Vec<Value> {
 }
 
 fn same_uid(object: &Value, wanted: &str) -> Result<(), RegistryError> {
-    let found = meta::field(object, "uid").unwrap_or_default();
+    let found = mirror::stored_uid(object);
     if found == wanted {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use crate::body::{self, Body};
 use crate::delete::{self, DeleteOptions, Deletion};
 use crate::error::ApiError;
 use crate::meta;
+use crate::mirror;
 use crate::namespace;
 use crate::resource::Resource;
 use crate::route::Call;
@@ -26,7 +27,14 @@ pub(crate) async fn one(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         let why = "this namespace may not be deleted";
         return Err(status_error::forbidden(resource.named(), call.name(), why).into());
     }
-    let object = delete(&call.server.config.store, resource, &call.key(), &options).await?;
+    let store = &call.server.config.store;
+    let mirrored = store.get(&call.key()).filter(|object| mirror::stays(&object.value));
+    let object = delete(store, resource, &call.key(), &options).await?;
+    if let Some(before) = mirrored.filter(|_| resource.is_pod() && mirror::stays(&object.value)) {
+        // The client waits for the end of the object it knew.
+        let ended = delete::marked(&before.value, 0, Timestamp::now());
+        return Ok(body::json(StatusCode::OK, &ended));
+    }
     if resource.is_namespace() && !options.is_dry_run() {
         namespace::empty(call.server.config.store.clone(), call.name());
     }

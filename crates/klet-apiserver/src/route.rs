@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use klet_api::status_error;
 
 use crate::body::{self, Body};
@@ -97,7 +97,7 @@ async fn dispatch(
         }
         _ => {
             let (head, incoming) = request.into_parts();
-            let body = read_body(incoming).await?;
+            let body = read_body(server, incoming).await?;
             let call = Call { server, target, query, headers: head.headers, body };
             on_objects(&call, &head.method).await
         }
@@ -187,7 +187,13 @@ fn target(path: &str) -> Result<Target, ApiError> {
     Ok(Target { resource, namespace: owned(namespace), name: owned(name), subresource })
 }
 
-async fn read_body(incoming: Incoming) -> Result<Bytes, ApiError> {
+/// Bodies of at most so many bytes are read at any time.
+const SMALL_BODY: u64 = 64 << 10;
+
+async fn read_body(server: &ApiServer, incoming: Incoming) -> Result<Bytes, ApiError> {
+    // Clients together must not fill the memory either.
+    let large = incoming.size_hint().upper().is_none_or(|bytes| bytes > SMALL_BODY);
+    let _place = if large { Some(server.large_bodies.acquire().await) } else { None };
     let read = Limited::new(incoming, BODY_LIMIT).collect();
     let read = tokio::time::timeout(BODY_TIMEOUT, read).await;
     let read =

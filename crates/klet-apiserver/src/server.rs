@@ -1,6 +1,7 @@
 //! One request in, one response out; and connections on a socket.
 
 use std::convert::Infallible;
+use std::os::unix::fs::MetadataExt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use klet_api::status_error;
 use klet_store::Store;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::body::Body;
@@ -42,6 +43,7 @@ pub struct ApiServer {
     pub(crate) config: Arc<Config>,
     pub(crate) registry: Registry,
     streams: Arc<Semaphore>,
+    pub(crate) large_bodies: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
 
@@ -66,6 +68,7 @@ impl ApiServer {
             config: Arc::new(config),
             registry,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
             stopping: watch::Sender::new(false),
         }
     }
@@ -103,17 +106,22 @@ impl ApiServer {
 
 /// Watches, followed logs and execs at once.
 const STREAMS: usize = 1024;
-/// Connections served at once; further ones wait.
-const CONNECTIONS: usize = 512;
+/// Connections served at once; further ones wait. Twice the streams: with HTTP/1.1 each of those
+/// has a connection of its own, and others must still be answered.
+const CONNECTIONS: usize = 2 * STREAMS;
+/// Large request bodies in memory at once; further ones wait.
+const LARGE_BODIES: usize = 32;
 /// A client that has not sent its request's head by then is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of request head.
 const HEAD_LIMIT: usize = 64 << 10;
+/// Write permission on the socket for anyone but its owner.
+const OPEN_TO_OTHERS: u32 = 0o022;
 /// What a stopping server waits for answers under way.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Serves a unix socket until `shutdown` resolves, then lets requests under way end for
-/// a moment. Who may connect is decided by the socket's mode.
+/// a moment. Root may speak, others where the socket's mode is open to them.
 pub async fn serve_unix(
     listener: UnixListener,
     server: ApiServer,
@@ -134,6 +142,13 @@ pub async fn serve_unix(
         };
         match accepted {
             Ok((stream, _)) => {
+                if let Err(uid) = may_speak(&listener, &stream) {
+                    tokio::spawn(async move {
+                        drop(tokio::time::timeout(HEAD_TIMEOUT, refuse(stream, uid)).await);
+                        drop(place);
+                    });
+                    continue;
+                }
                 let connection = graceful.watcher();
                 let server = server.clone();
                 tokio::spawn(async move {
@@ -150,6 +165,37 @@ pub async fn serve_unix(
     }
     server.stopping.send_replace(true);
     drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
+}
+
+/// The kernel has checked the socket's mode already, but a capability gets around that.
+///
+/// # Errors
+/// The user who may not.
+fn may_speak(listener: &UnixListener, stream: &UnixStream) -> Result<(), u32> {
+    let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+    if uid == 0 {
+        return Ok(());
+    }
+    let address = listener.local_addr().ok();
+    let path = address.as_ref().and_then(|address| address.as_pathname());
+    let mode = path.and_then(|path| path.metadata().ok()).map_or(0, |socket| socket.mode());
+    if mode & OPEN_TO_OTHERS == 0 { Err(uid) } else { Ok(()) }
+}
+
+/// Says why, and closes when the client has closed: unread words would take the answer away.
+async fn refuse(mut stream: UnixStream, uid: u32) -> std::io::Result<()> {
+    tracing::warn!(uid, "a user other than root was refused on the API socket");
+    let text = format!("user {uid} may not use this socket: only root may while its mode is 0600");
+    let status = ApiError::new(403, "Forbidden", text);
+    let body = serde_json::to_string(&*status.0).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
 }
 
 /// Serves one connection, HTTP/1.1 or HTTP/2, of whatever kind (unix socket, TLS).

@@ -48,6 +48,8 @@ use node::{Node, NodeRef};
 use pod::dispatch::{self, Workers};
 use qos::Classes;
 
+/// Files that kletd may want to hold open.
+const FILES: u64 = 8192;
 /// How often old events are removed.
 const EVENT_EXPIRY: Duration = Duration::from_secs(600);
 
@@ -66,12 +68,25 @@ fn main() -> ExitCode {
 fn run(flags: Flags) -> anyhow::Result<()> {
     let config = Config::load(flags)?;
     start_logging(config.log_level);
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(serve(config))
+}
+
+/// Descriptors enough for a thousand watches and hundreds of pods, as far as the machine allows.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let wanted = FILES.min(hard);
+    if soft < wanted
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+    {
+        tracing::warn!(%error, "kletd may open no more than {soft} files");
+    }
 }
 
 fn start_logging(level: tracing::Level) {

@@ -3,21 +3,24 @@
 //! A file is one Pod. A changed file ends the old pod gracefully and then starts the new one; a
 //! removed file ends its pod; a file that goes bad changes nothing but the log.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use klet_api::{Pod, decode, defaults, manifest, validate};
-use klet_apiserver::{Admission, RegistryError};
+use klet_apiserver::{Admission, MIRROR, RegistryError};
 use klet_store::EventKind;
 use rustix::fs::inotify::WatchFlags;
 use sha2::{Digest, Sha256};
 
 use crate::api::admission::OneNode;
+use crate::events::Severity;
 use crate::node::NodeRef;
-use crate::wait::{Watcher, until_exists};
+use crate::wait::Watcher;
 
 /// Largest manifest (kubelet `maxConfigLength`), bytes.
 const MAX_BYTES: u64 = 10 << 20;
@@ -33,8 +36,26 @@ const FILE: &str = "klet.dev/config.file";
 struct Scan {
     /// Pods by name, the manifest's hash in their annotations.
     wanted: BTreeMap<(String, String), Pod>,
-    /// Files that make no sense at the moment.
-    bad: BTreeSet<String>,
+    /// Files that are not followed at the moment, and why.
+    bad: Told,
+}
+
+/// Why files are not followed.
+type Told = BTreeMap<String, String>;
+
+impl Scan {
+    /// Of several files with one pod's name the first is followed.
+    fn add(&mut self, file: String, pod: Pod) {
+        match self.wanted.entry(key(&pod)) {
+            Entry::Vacant(free) => drop(free.insert(pod)),
+            Entry::Occupied(first) => {
+                let name = &first.key().1;
+                let other = note(first.get(), FILE).unwrap_or_default();
+                let why = format!("duplicate pod name {name:?}, which {other} has");
+                self.bad.insert(file, why);
+            }
+        }
+    }
 }
 
 /// What to do about one pod.
@@ -44,45 +65,67 @@ enum Step {
     End((String, String)),
 }
 
+/// Pause before a directory that cannot be watched is looked at again (kubelet's rescan).
+const RESCAN: Duration = Duration::from_secs(20);
+
 /// Keeps the pods of the manifest directory running, for ever.
 pub async fn run(node: NodeRef) {
     let directory = node.config.manifests.clone();
-    if !directory.exists() && until_exists(&directory).await.is_err() {
-        tracing::info!("no static pods: {} does not exist", directory.display());
-        return;
-    }
-    if let Err(error) = follow(&node, &directory).await {
-        tracing::error!("static pods are no longer watched: {error:#}");
-    }
-}
-
-async fn follow(node: &NodeRef, directory: &Path) -> anyhow::Result<()> {
-    let flags =
-        WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::CREATE;
-    let watcher = Watcher::new(directory, flags).context("cannot watch the manifest directory")?;
+    let mut told = Told::new();
     loop {
-        let (_, version) = node.registry.list::<Pod>(None);
-        let Ok(mut ended) = node.registry.watch::<Pod>(None, version) else { continue };
-        reconcile(node, directory).await;
-        loop {
-            tokio::select! {
-                changed = watcher.changed() => changed?,
-                event = ended.next() => match event {
-                    Some(event) if event.kind == EventKind::Deleted => {}
-                    Some(_) => continue,
-                    None => break,
-                },
-            }
-            reconcile(node, directory).await;
+        if let Err(error) = follow(&node, &directory, &mut told).await {
+            tracing::warn!("static pods in {}: {error:#}", directory.display());
+            tokio::time::sleep(RESCAN).await;
         }
     }
 }
 
-async fn reconcile(node: &NodeRef, directory: &Path) {
+/// A directory that is not there holds no pods; it may come and go.
+async fn follow(node: &NodeRef, directory: &Path, told: &mut Told) -> anyhow::Result<()> {
+    let (_, version) = node.registry.list::<Pod>(None);
+    let Ok(mut ended) = node.registry.watch::<Pod>(None, version) else { return Ok(()) };
+    loop {
+        // Made before the look: what happens after it is not missed.
+        let place = nearest(directory);
+        let watcher = Watcher::new(&place, flags()).context("cannot be watched")?;
+        if nearest(directory) != place {
+            continue;
+        }
+        reconcile(node, directory, told).await;
+        loop {
+            tokio::select! {
+                changed = watcher.changed() => break changed?,
+                event = ended.next() => match event {
+                    Some(event) if event.kind == EventKind::Deleted => break,
+                    Some(_) => {}
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+fn flags() -> WatchFlags {
+    WatchFlags::CLOSE_WRITE
+        | WatchFlags::MOVE
+        | WatchFlags::DELETE
+        | WatchFlags::CREATE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+}
+
+/// The directory, or the nearest one above it that exists.
+fn nearest(directory: &Path) -> PathBuf {
+    let above = directory.ancestors().find(|path| path.is_dir());
+    above.unwrap_or(Path::new("/")).to_owned()
+}
+
+async fn reconcile(node: &NodeRef, directory: &Path, told: &mut Told) {
     let scan = scan(node, directory);
     let (pods, _) = node.registry.list::<Pod>(None);
     let present: Vec<Pod> =
         pods.into_iter().filter(|pod| note(pod, SOURCE) == Some("file")).collect();
+    tell(node, directory, &scan, &present, told);
     for step in decide(&scan, &present) {
         let done = match &step {
             Step::Create(key) => create(node, &scan.wanted[key]).await,
@@ -92,6 +135,31 @@ async fn reconcile(node: &NodeRef, directory: &Path) {
             tracing::warn!(?step, %error, "static pod");
         }
     }
+}
+
+/// Says of each file once why it is not followed: in the log, and as an event of the pod that came
+/// from it, or of the node.
+fn tell(node: &NodeRef, directory: &Path, scan: &Scan, present: &[Pod], told: &mut Told) {
+    for (file, why) in &scan.bad {
+        if told.get(file) == Some(why) {
+            continue;
+        }
+        let path = directory.join(file);
+        tracing::warn!("static pod manifest {}: {why}", path.display());
+        match present.iter().find(|pod| note(pod, FILE) == Some(file)) {
+            Some(pod) => {
+                let name = pod.metadata.name.as_deref().unwrap_or_default();
+                let text = format!("Error validating pod {name} from file due to {why}, ignoring");
+                node.events.pod(pod, Severity::Warning, "FailedValidation", text);
+            }
+            None => {
+                let text =
+                    format!("Error validating pod from {} due to {why}, ignoring", path.display());
+                node.events.node(Severity::Warning, "FailedValidation", text);
+            }
+        }
+    }
+    told.clone_from(&scan.bad);
 }
 
 fn note<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
@@ -110,7 +178,7 @@ fn decide(scan: &Scan, present: &[Pod]) -> Vec<Step> {
     for pod in present {
         let key = key(pod);
         known.insert(key.clone());
-        let from_bad_file = note(pod, FILE).is_some_and(|file| scan.bad.contains(file));
+        let from_bad_file = note(pod, FILE).is_some_and(|file| scan.bad.contains_key(file));
         let same =
             scan.wanted.get(&key).is_some_and(|wanted| note(wanted, HASH) == note(pod, HASH));
         if !same && !from_bad_file && pod.metadata.deletion_timestamp.is_none() {
@@ -150,13 +218,8 @@ fn scan(node: &NodeRef, directory: &Path) -> Scan {
             continue;
         }
         match read(node, &path, &file) {
-            Ok(pod) => {
-                scan.wanted.entry(key(&pod)).or_insert(pod);
-            }
-            Err(error) => {
-                tracing::warn!("static pod manifest {}: {error:#}", path.display());
-                scan.bad.insert(file);
-            }
+            Ok(pod) => scan.add(file, pod),
+            Err(error) => drop(scan.bad.insert(file, format!("{error:#}"))),
         }
     }
     scan
@@ -175,8 +238,7 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
         bail!("is a {:?}, not a Pod", document.kind());
     }
     let mut pod: Pod = decode::from_value::<Pod>(&document.value)?.into_strict()?;
-    let digest = Sha256::digest(text.as_bytes());
-    let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash = uid(&text, path, &node.config.node_name);
     let name = pod.metadata.name.take().unwrap_or_default();
     pod.metadata.name = Some(format!("{name}-{}", node.config.node_name));
     defaults::default_pod(&mut pod);
@@ -185,17 +247,27 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
         let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
         bail!("invalid pod: [{}]", list.join(", "));
     }
-    let annotations = pod.metadata.annotations.get_or_insert_default();
-    for (key, value) in [(SOURCE, "file"), (HASH, hash.as_str()), (FILE, file)] {
-        annotations.insert(key.to_owned(), value.to_owned());
-    }
-    annotations.insert(SEEN.to_owned(), Timestamp::now().to_string());
     if let Some(spec) = &mut pod.spec {
         spec.node_name = Some(node.config.node_name.clone());
     }
     let bound = OneNode { ledger: node.ledger.clone() }.pod(&mut pod);
     bound.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    for (key, value) in [(SOURCE, "file"), (HASH, &hash), (MIRROR, &hash), (FILE, file)] {
+        annotations.insert(key.to_owned(), value.to_owned());
+    }
+    annotations.insert(SEEN.to_owned(), Timestamp::now().to_string());
     Ok(pod)
+}
+
+/// The UID of the pod: the same file says the same pod, whoever reads it when.
+fn uid(text: &str, path: &Path, node_name: &str) -> String {
+    let mut digest = Sha256::new();
+    for part in [text.as_bytes(), path.as_os_str().as_encoded_bytes(), node_name.as_bytes()] {
+        digest.update(part);
+        digest.update([0]);
+    }
+    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -215,7 +287,7 @@ mod tests {
     fn wanted(pods: &[Pod], bad: &[&str]) -> Scan {
         Scan {
             wanted: pods.iter().map(|pod| (key(pod), pod.clone())).collect(),
-            bad: bad.iter().map(ToString::to_string).collect(),
+            bad: bad.iter().map(|file| ((*file).to_owned(), "why".to_owned())).collect(),
         }
     }
 
@@ -236,6 +308,15 @@ mod tests {
             "old ends first"
         );
         assert_eq!(decide(&wanted(&[new], &[]), &[]), [Step::Create(id("a"))], "then the new one");
+    }
+
+    #[test]
+    fn the_first_of_two_files_has_the_name() {
+        let mut scan = Scan::default();
+        scan.add("a.yaml".to_owned(), pod("p", "1", "a.yaml"));
+        scan.add("b.yaml".to_owned(), pod("p", "2", "b.yaml"));
+        assert_eq!(note(&scan.wanted[&id("p")], HASH), Some("1"));
+        assert_eq!(scan.bad["b.yaml"], "duplicate pod name \"p\", which a.yaml has");
     }
 
     #[test]

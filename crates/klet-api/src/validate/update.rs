@@ -12,6 +12,7 @@ const IMMUTABLE: &str = "pod updates may not change fields other than `spec.cont
 pub fn pod_update(new: &Pod, old: &Pod) -> ErrorList {
     let mut errors = Vec::new();
     meta::check_update(&mut errors, &new.metadata, &old.metadata);
+    check_mirror(&mut errors, new, old);
     let (Some(new), Some(old)) = (&new.spec, &old.spec) else {
         errors.push(FieldError::required("spec.containers", ""));
         return errors;
@@ -32,6 +33,18 @@ pub fn pod_update(new: &Pod, old: &Pod) -> ErrorList {
         pod::check_spec(&mut errors, new);
     }
     errors
+}
+
+/// What a mirror pod stands for is the node's to say.
+fn check_mirror(errors: &mut ErrorList, new: &Pod, old: &Pod) {
+    const MIRROR: &str = "kubernetes.io/config.mirror";
+    let of = |pod: &Pod| pod.metadata.annotations.as_ref()?.get(MIRROR).cloned();
+    let why = match (of(new), of(old)) {
+        (new, old) if new == old => return,
+        (_, Some(_)) => "may not remove or update mirror pod annotation",
+        (_, None) => "may not add mirror pod annotation",
+    };
+    errors.push(FieldError::forbidden(format!("metadata.annotations[{MIRROR}]"), why));
 }
 
 /// Containers may change their image, but none may come or go.

@@ -2,7 +2,7 @@
 
 use klet_api::status_error::{self, Resource};
 use klet_api::{Pod, PodStatus};
-use klet_apiserver::{Admission, ApiError};
+use klet_apiserver::{Admission, ApiError, MIRROR};
 
 use crate::pod::ledger::Ledger;
 
@@ -18,6 +18,12 @@ impl Admission for OneNode {
     }
 
     fn pod(&self, pod: &mut Pod) -> Result<(), ApiError> {
+        let notes = pod.metadata.annotations.as_ref();
+        if notes.is_some_and(|notes| notes.contains_key(MIRROR)) {
+            let name = pod.metadata.name.as_deref().unwrap_or_default();
+            let why = format!("annotation {MIRROR}: mirror pods are made for files only");
+            return Err(status_error::forbidden(Resource::core("pods"), name, &why).into());
+        }
         let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref());
         if let Some(class) = class.filter(|class| !class.is_empty()) {
             // There are no RuntimeClass objects here, so none is known.

@@ -26,7 +26,7 @@ pub async fn open(
     container: &str,
     request: ExecRequest,
 ) -> Result<ExecSession, NodeError> {
-    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let uid = klet_apiserver::node_uid(pod);
     let not_running = || NodeError::bad_request(format!("container {container} is not running"));
     let shim = backend.shim(uid).await.ok_or_else(not_running)?;
     let snapshot = shim.status().await.map_err(|error| NodeError::internal(error.to_string()))?;

@@ -94,7 +94,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 fn timeline(backend: &Backend, namespace: &str, name: &str) -> Reply {
     let pod = backend.node.registry.pod(namespace, name);
     let pod = pod.ok_or_else(|| absent("pods", name))?;
-    let entries = backend.node.timelines.of(pod.metadata.uid.as_deref().unwrap_or_default());
+    let entries = backend.node.timelines.of(klet_apiserver::node_uid(&pod));
     Ok(json(StatusCode::OK, &json!({ "entries": entries })))
 }
 

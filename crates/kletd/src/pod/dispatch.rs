@@ -9,7 +9,7 @@ use klet_api::k8s_openapi::Resource;
 use klet_api::k8s_openapi::api::core::v1::PodCondition;
 use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use klet_api::{Pod, PodStatus};
-use klet_apiserver::TypedWatch;
+use klet_apiserver::{TypedWatch, node_uid};
 use klet_pod::status::NODE_CONDITIONS;
 use klet_pod::{StartFailure, text};
 use klet_store::EventKind;
@@ -63,7 +63,7 @@ impl Workers {
 
     /// The object is (still, or newly) wanted like this.
     fn want(&self, node: &NodeRef, pod: Pod) {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let uid = node_uid(&pod).to_owned();
         let desired = Desired { pod: Arc::new(pod), removed: false };
         let mut workers = self.lock();
         if let Some(handle) = workers.get(&uid) {
@@ -76,26 +76,37 @@ impl Workers {
         }
         let (sender, receiver) = watch::channel(desired);
         let (wake, shim) = (Arc::new(Notify::new()), SharedShim::default());
-        let worker = Worker::new(
-            node.clone(),
-            receiver,
-            Arc::clone(&wake),
-            shim.clone(),
-            self.sources.subscribe(),
-        );
-        workers.insert(uid.clone(), Handle { desired: sender, wake, shim });
+        let handle = Handle { desired: sender, wake, shim };
+        workers.insert(uid.clone(), handle.clone());
         drop(workers);
-        let all = self.clone();
-        tokio::spawn(async move {
-            worker.run().await;
-            all.lock().remove(&uid);
-        });
+        tokio::spawn(self.clone().work(node.clone(), uid, handle, receiver));
+    }
+
+    /// Works for a pod until it is gone for good: a file may bring back the very pod that it has
+    /// just taken away.
+    async fn work(
+        self,
+        node: NodeRef,
+        uid: String,
+        handle: Handle,
+        receiver: watch::Receiver<Desired>,
+    ) {
+        loop {
+            let (wake, shim) = (Arc::clone(&handle.wake), handle.shim.clone());
+            let sources = self.sources.subscribe();
+            Worker::new(node.clone(), receiver.clone(), wake, shim, sources).run().await;
+            let mut workers = self.lock();
+            if receiver.borrow().removed {
+                workers.remove(&uid);
+                return;
+            }
+        }
     }
 
     /// The object is gone.
     fn remove(&self, pod: &Pod) {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        if let Some(handle) = self.get(&uid) {
+        let uid = node_uid(pod);
+        if let Some(handle) = self.get(uid) {
             handle.desired.send_modify(|desired| desired.removed = true);
         }
     }
@@ -138,7 +149,7 @@ pub async fn run(node: NodeRef, workers: Workers) {
     let mut dispatcher = Dispatcher { node, workers, waiting: BTreeMap::new() };
     loop {
         let (mut pods, version) = dispatcher.node.registry.list::<Pod>(None);
-        let live = pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        let live = pods.iter().map(|pod| node_uid(pod).to_owned()).collect();
         orphans::clear(&dispatcher.node, &live, &dispatcher.workers).await;
         pods.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
         for pod in pods {
@@ -242,9 +253,9 @@ impl Dispatcher {
             ..PodStatus::default()
         };
         let meta = &pod.metadata;
-        let [namespace, name, uid] = [&meta.namespace, &meta.name, &meta.uid]
-            .map(|text| text.as_deref().unwrap_or_default());
-        let registry = &self.node.registry;
+        let [namespace, name] =
+            [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
+        let (registry, uid) = (&self.node.registry, node_uid(pod));
         let written = registry.update_status(namespace, name, uid, &status, &NODE_CONDITIONS);
         if let Err(error) = written.await {
             tracing::warn!(%error, pod = name, "refusal not written");

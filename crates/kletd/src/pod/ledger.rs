@@ -77,7 +77,7 @@ impl Ledger {
 }
 
 fn uid(pod: &Pod) -> String {
-    pod.metadata.uid.clone().unwrap_or_default()
+    klet_apiserver::node_uid(pod).to_owned()
 }
 
 /// The node has worked on it before, or has it from a file.

@@ -61,7 +61,8 @@ impl Identity {
     pub fn of(pod: &Pod, node: &Node) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let meta = &pod.metadata;
-        let (namespace, name, uid) = (text(&meta.namespace), text(&meta.name), text(&meta.uid));
+        let (namespace, name) = (text(&meta.namespace), text(&meta.name));
+        let uid = klet_apiserver::node_uid(pod).to_owned();
         Self {
             dir: node.pod_dir(&uid),
             run: PodRunDir::new(&node.config.run, &uid),

@@ -209,7 +209,7 @@ impl Run {
                 Verdict::Success => What::ProbeSuccess,
                 Verdict::Failure | Verdict::Unknown => What::ProbeFailure,
             };
-            let uid = look.pod.metadata.uid.as_deref().unwrap_or_default();
+            let uid = klet_apiserver::node_uid(&look.pod);
             let detail = format!("{} probe: {}", spec.kind.word(), checked.output);
             self.node.timelines.add(uid, Some(&self.container.name), what, detail);
         }
