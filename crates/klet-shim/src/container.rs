@@ -90,6 +90,15 @@ pub fn code(exit: Exit) -> i32 {
     }
 }
 
+/// Ends a process that was started but cannot be supervised, with all it started. Like every child
+/// that belongs to nothing, it is reaped when it has ended.
+pub fn discard(pidfd: &OwnedFd, cgroup: &Cgroup) {
+    let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let _ = cgroup.kill();
+    // What cannot be removed now goes with the pod's cgroup.
+    let _ = cgroup.remove();
+}
+
 fn internal(error: impl std::fmt::Display) -> ShimError {
     ShimError { kind: ShimErrorKind::Internal, message: error.to_string() }
 }
@@ -147,6 +156,10 @@ impl Container {
             Err(error) => return Ok(container.not_started(error.to_string())),
         };
         let console = started.console.map(|console| Source::new(console, Stream::Stdout));
+        let console = console.transpose().map_err(|error| {
+            discard(&started.pidfd, &started.cgroup);
+            internal(error)
+        })?;
         container.snapshot.pid = Some(started.pid);
         container.snapshot.state = ContainerState::Running { started_at_ns };
         container.live = Some(Live {
@@ -154,7 +167,7 @@ impl Container {
             oom_look: None,
             oom: OomEvent::of(&started.cgroup, cgroups.is_v2()),
             cgroup: started.cgroup,
-            out: console.transpose().map_err(internal)?.or(out),
+            out: console.or(out),
             err,
             _stdin: stdin,
             kill_at: None,

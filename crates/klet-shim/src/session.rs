@@ -8,7 +8,7 @@ use klet_runtime::cgroup::Cgroup;
 use klet_runtime::{ExecInput, Stdio};
 use klet_sys::pidfd;
 
-use crate::container::{Container, code};
+use crate::container::{Container, code, discard};
 use crate::output::{READ, Read, read};
 use crate::poll::Channel;
 
@@ -102,14 +102,40 @@ impl Session {
             ended: None,
             due: None,
         };
-        if let Some(console) = started.console {
-            session.terminal = Some(console.try_clone().map_err(failed)?);
-            given.push(console);
+        given.extend(started.console);
+        match session.connect(&config.io, waiting, given) {
+            Ok(given) => Ok((session, given)),
+            Err(error) => {
+                session.discard();
+                Err(error)
+            }
         }
-        if let ExecIo::Capture { limit, timeout_ms } = &config.io {
-            session.capture(*limit, *timeout_ms, waiting, std::mem::take(&mut given))?;
+    }
+
+    /// Takes its part of the descriptors; the others are for the client.
+    fn connect(
+        &mut self,
+        io: &ExecIo,
+        waiting: (u32, u64),
+        given: Vec<OwnedFd>,
+    ) -> Result<Vec<OwnedFd>, ShimError> {
+        match io {
+            ExecIo::Capture { limit, timeout_ms } => {
+                self.capture(*limit, *timeout_ms, waiting, given)?;
+                return Ok(Vec::new());
+            }
+            ExecIo::Stream { tty: Some(_), .. } => {
+                let console = given.first().map(OwnedFd::try_clone);
+                self.terminal = console.transpose().map_err(failed)?;
+            }
+            ExecIo::Stream { tty: None, .. } => {}
         }
-        Ok((session, given))
+        Ok(given)
+    }
+
+    /// Ends a session that cannot be supervised.
+    pub fn discard(&self) {
+        discard(&self.pidfd, &self.cgroup);
     }
 
     fn capture(
