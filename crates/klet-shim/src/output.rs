@@ -40,9 +40,8 @@ impl Log {
             .mode(0o640)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(&self.config.path);
-        self.file = file.ok();
-        let length = self.file.as_ref().and_then(|file| file.metadata().ok());
-        self.size = length.map_or(0, |metadata| metadata.len());
+        let known = file.and_then(|file| Ok((file.metadata()?.len(), file))).ok();
+        (self.size, self.file) = known.map_or((0, None), |(size, file)| (size, Some(file)));
     }
 
     /// Appends whole records; what cannot be written is dropped and counted, because a container
@@ -56,7 +55,10 @@ impl Log {
             Some(Ok(())) => self.size += records.len() as u64,
             Some(Err(_)) | None => {
                 self.dropped += records.len() as u64;
-                self.file = None;
+                // Half a record would run into the next one.
+                if let Some(file) = self.file.take() {
+                    let _ = file.set_len(self.size);
+                }
             }
         }
         let limit = if between_lines { 1 } else { TOO_LARGE };
