@@ -288,12 +288,19 @@ impl Container {
     }
 
     /// Is it over? Then the state becomes `Exited`, and the process is reaped by [`Self::bury`]
-    /// once the record is written.
-    pub fn finish(&mut self, now: Instant) -> bool {
-        let Some(live) = &self.live else { return false };
+    /// once the record is written. Output that is there is logged, whoever else may hold the pipes.
+    pub fn finish(&mut self, now: Instant, buffer: &mut [u8], records: &mut Vec<u8>) -> bool {
+        let Some(live) = &mut self.live else { return false };
         let Some((record, until)) = &live.ended else { return false };
         if now < *until && (live.out.is_some() || live.err.is_some()) {
             return false;
+        }
+        if let Some(source) = &mut live.out {
+            let other_in_line = live.err.as_ref().is_some_and(Source::in_line);
+            source.finish(&mut self.log, other_in_line, buffer, records);
+        }
+        if let Some(source) = &mut live.err {
+            source.finish(&mut self.log, false, buffer, records);
         }
         self.snapshot.state = ContainerState::Exited(record.clone());
         self.snapshot.pid = None;

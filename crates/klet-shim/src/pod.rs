@@ -318,7 +318,7 @@ impl Pod {
         if overdue.is_some_and(|kill_at| now >= kill_at) {
             container.kill();
         }
-        if !container.finish(now) {
+        if !container.finish(now, &mut self.buffer, &mut self.records) {
             return;
         }
         for (_, source) in container.sources() {

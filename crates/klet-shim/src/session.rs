@@ -9,14 +9,12 @@ use klet_runtime::{ExecInput, Stdio};
 use klet_sys::pidfd;
 
 use crate::container::{Container, code, discard};
-use crate::output::{READ, Read, read};
+use crate::output::{LAST_READS, Read, read};
 use crate::poll::Channel;
 
 /// How long whoever waits for a captured exec goes on waiting after it was killed. A process in an
 /// uninterruptible wait of the kernel ends later, or never.
 const KILLED: Duration = Duration::from_secs(2);
-/// Reads of a pipe after its program has ended; a pipe holds no more (`/proc/sys/fs/pipe-max-size`).
-const LAST_READS: usize = (1 << 20) / READ;
 
 /// A program running beside a container's own.
 #[derive(Debug)]
