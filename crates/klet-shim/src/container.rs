@@ -22,6 +22,9 @@ use crate::poll::Channel;
 const OOM_LOOK_FIRST: Duration = Duration::from_millis(5);
 const OOM_LOOK_LAST: Duration = Duration::from_secs(1);
 
+/// Pause between tries to write the record of an end.
+const RECORD_RETRY: Duration = Duration::from_secs(1);
+
 /// A container of this pod, alive or ended.
 #[derive(Debug)]
 pub struct Container {
@@ -48,6 +51,8 @@ pub struct Live {
     oom_look: Option<(Instant, Duration)>,
     /// The process ended like this; its output is being drained until then.
     ended: Option<(ExitRecord, Instant)>,
+    /// The record of its end could not be written: not again before this moment.
+    put_off: Option<Instant>,
 }
 
 /// How an out-of-memory is told.
@@ -172,6 +177,7 @@ impl Container {
             _stdin: stdin,
             kill_at: None,
             ended: None,
+            put_off: None,
         });
         // A process killed before the event was asked for is counted, too.
         container.count_oom_kills();
@@ -281,19 +287,25 @@ impl Container {
     pub fn due(&self) -> Option<Instant> {
         let live = self.live.as_ref()?;
         let end = match &live.ended {
-            Some((_, until)) => Some(*until),
+            Some((_, until)) => Some(live.put_off.unwrap_or(*until)),
             None => live.kill_at,
         };
         end.into_iter().chain(live.oom_look.map(|(at, _)| at)).min()
     }
 
-    /// Is it over? Then the state becomes `Exited`, and the process is reaped by [`Self::bury`]
-    /// once the record is written. Output that is there is logged, whoever else may hold the pipes.
-    pub fn finish(&mut self, now: Instant, buffer: &mut [u8], records: &mut Vec<u8>) -> bool {
-        let Some(live) = &mut self.live else { return false };
-        let Some((record, until)) = &live.ended else { return false };
-        if now < *until && (live.out.is_some() || live.err.is_some()) {
-            return false;
+    /// Is it over? Then this is its end, to be written before [`Self::bury`]. Output that is there
+    /// is logged, whoever else may hold the pipes.
+    pub fn finish(
+        &mut self,
+        now: Instant,
+        buffer: &mut [u8],
+        records: &mut Vec<u8>,
+    ) -> Option<ContainerSnapshot> {
+        let live = self.live.as_mut()?;
+        let (record, until) = live.ended.as_ref()?;
+        let draining = now < *until && (live.out.is_some() || live.err.is_some());
+        if draining || live.put_off.is_some_and(|at| now < at) {
+            return None;
         }
         if let Some(source) = &mut live.out {
             let other_in_line = live.err.as_ref().is_some_and(Source::in_line);
@@ -302,9 +314,15 @@ impl Container {
         if let Some(source) = &mut live.err {
             source.finish(&mut self.log, false, buffer, records);
         }
-        self.snapshot.state = ContainerState::Exited(record.clone());
-        self.snapshot.pid = None;
-        true
+        let state = ContainerState::Exited(record.clone());
+        Some(ContainerSnapshot { state, pid: None, ..self.snapshot.clone() })
+    }
+
+    /// The record could not be written: the process stays a zombie, known as running, until it is.
+    pub fn put_off(&mut self, now: Instant) {
+        if let Some(live) = &mut self.live {
+            live.put_off = Some(now + RECORD_RETRY);
+        }
     }
 
     /// Reaps the process and removes its cgroup.

@@ -343,15 +343,20 @@ impl Pod {
         if overdue.is_some_and(|kill_at| now >= kill_at) {
             container.kill();
         }
-        if !container.finish(now, &mut self.buffer, &mut self.records) {
+        let Some(ended) = container.finish(now, &mut self.buffer, &mut self.records) else {
             return;
+        };
+        // First the record, then the announcement: a daemon that is away finds it on disk.
+        if let Err(error) = record::write_container(&self.run, &ended) {
+            eprintln!("klet-shim: record of {}: {error}", ended.name);
+            // A removal has no use for records.
+            if self.removal.is_none() {
+                return container.put_off(now);
+            }
         }
+        container.snapshot = ended;
         for (_, source) in container.sources() {
             self.poll.remove(&source.fd);
-        }
-        // First the record, then the announcement: a daemon that is away finds it on disk.
-        if let Err(error) = record::write_container(&self.run, &container.snapshot) {
-            eprintln!("klet-shim: record of {}: {error}", container.snapshot.name);
         }
         container.bury();
         let id = container.snapshot.id.clone();
