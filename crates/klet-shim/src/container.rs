@@ -22,6 +22,9 @@ use crate::poll::Channel;
 const OOM_LOOK_FIRST: Duration = Duration::from_millis(5);
 const OOM_LOOK_LAST: Duration = Duration::from_secs(1);
 
+/// Pause between tries to write the record of an end.
+const RECORD_RETRY: Duration = Duration::from_secs(1);
+
 /// A container of this pod, alive or ended.
 #[derive(Debug)]
 pub struct Container {
@@ -48,6 +51,8 @@ pub struct Live {
     oom_look: Option<(Instant, Duration)>,
     /// The process ended like this; its output is being drained until then.
     ended: Option<(ExitRecord, Instant)>,
+    /// The record of its end could not be written: not again before this moment.
+    put_off: Option<Instant>,
 }
 
 /// How an out-of-memory is told.
@@ -88,6 +93,15 @@ pub fn code(exit: Exit) -> i32 {
         Exit::Code(code) => code,
         Exit::Signal { signal, .. } => 128 + signal,
     }
+}
+
+/// Ends a process that was started but cannot be supervised, with all it started. Like every child
+/// that belongs to nothing, it is reaped when it has ended.
+pub fn discard(pidfd: &OwnedFd, cgroup: &Cgroup) {
+    let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let _ = cgroup.kill();
+    // What cannot be removed now goes with the pod's cgroup.
+    let _ = cgroup.remove();
 }
 
 fn internal(error: impl std::fmt::Display) -> ShimError {
@@ -147,6 +161,10 @@ impl Container {
             Err(error) => return Ok(container.not_started(error.to_string())),
         };
         let console = started.console.map(|console| Source::new(console, Stream::Stdout));
+        let console = console.transpose().map_err(|error| {
+            discard(&started.pidfd, &started.cgroup);
+            internal(error)
+        })?;
         container.snapshot.pid = Some(started.pid);
         container.snapshot.state = ContainerState::Running { started_at_ns };
         container.live = Some(Live {
@@ -154,11 +172,12 @@ impl Container {
             oom_look: None,
             oom: OomEvent::of(&started.cgroup, cgroups.is_v2()),
             cgroup: started.cgroup,
-            out: console.transpose().map_err(internal)?.or(out),
+            out: console.or(out),
             err,
             _stdin: stdin,
             kill_at: None,
             ended: None,
+            put_off: None,
         });
         // A process killed before the event was asked for is counted, too.
         container.count_oom_kills();
@@ -268,23 +287,42 @@ impl Container {
     pub fn due(&self) -> Option<Instant> {
         let live = self.live.as_ref()?;
         let end = match &live.ended {
-            Some((_, until)) => Some(*until),
+            Some((_, until)) => Some(live.put_off.unwrap_or(*until)),
             None => live.kill_at,
         };
         end.into_iter().chain(live.oom_look.map(|(at, _)| at)).min()
     }
 
-    /// Is it over? Then the state becomes `Exited`, and the process is reaped by [`Self::bury`]
-    /// once the record is written.
-    pub fn finish(&mut self, now: Instant) -> bool {
-        let Some(live) = &self.live else { return false };
-        let Some((record, until)) = &live.ended else { return false };
-        if now < *until && (live.out.is_some() || live.err.is_some()) {
-            return false;
+    /// Is it over? Then this is its end, to be written before [`Self::bury`]. Output that is there
+    /// is logged, whoever else may hold the pipes.
+    pub fn finish(
+        &mut self,
+        now: Instant,
+        buffer: &mut [u8],
+        records: &mut Vec<u8>,
+    ) -> Option<ContainerSnapshot> {
+        let live = self.live.as_mut()?;
+        let (record, until) = live.ended.as_ref()?;
+        let draining = now < *until && (live.out.is_some() || live.err.is_some());
+        if draining || live.put_off.is_some_and(|at| now < at) {
+            return None;
         }
-        self.snapshot.state = ContainerState::Exited(record.clone());
-        self.snapshot.pid = None;
-        true
+        if let Some(source) = &mut live.out {
+            let other_in_line = live.err.as_ref().is_some_and(Source::in_line);
+            source.finish(&mut self.log, other_in_line, buffer, records);
+        }
+        if let Some(source) = &mut live.err {
+            source.finish(&mut self.log, false, buffer, records);
+        }
+        let state = ContainerState::Exited(record.clone());
+        Some(ContainerSnapshot { state, pid: None, ..self.snapshot.clone() })
+    }
+
+    /// The record could not be written: the process stays a zombie, known as running, until it is.
+    pub fn put_off(&mut self, now: Instant) {
+        if let Some(live) = &mut self.live {
+            live.put_off = Some(now + RECORD_RETRY);
+        }
     }
 
     /// Reaps the process and removes its cgroup.

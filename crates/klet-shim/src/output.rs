@@ -12,6 +12,8 @@ use klet_cri::log::{Cutter, Stamp, Stream};
 
 /// Bytes read from a pipe at a time.
 pub const READ: usize = 64 << 10;
+/// Reads of a pipe whose writer has ended: it holds no more (`/proc/sys/fs/pipe-max-size`).
+pub const LAST_READS: usize = (1 << 20) / READ;
 /// A file is not changed within a line, unless the line has made it this many times too large.
 const TOO_LARGE: u64 = 2;
 
@@ -40,9 +42,8 @@ impl Log {
             .mode(0o640)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(&self.config.path);
-        self.file = file.ok();
-        let length = self.file.as_ref().and_then(|file| file.metadata().ok());
-        self.size = length.map_or(0, |metadata| metadata.len());
+        let known = file.and_then(|file| Ok((file.metadata()?.len(), file))).ok();
+        (self.size, self.file) = known.map_or((0, None), |(size, file)| (size, Some(file)));
     }
 
     /// Appends whole records; what cannot be written is dropped and counted, because a container
@@ -56,7 +57,10 @@ impl Log {
             Some(Ok(())) => self.size += records.len() as u64,
             Some(Err(_)) | None => {
                 self.dropped += records.len() as u64;
-                self.file = None;
+                // Half a record would run into the next one.
+                if let Some(file) = self.file.take() {
+                    let _ = file.set_len(self.size);
+                }
             }
         }
         let limit = if between_lines { 1 } else { TOO_LARGE };
@@ -152,6 +156,25 @@ impl Source {
 }
 
 impl Source {
+    /// Moves all that is there now to the log, and ends its last line: nothing more is waited for.
+    pub fn finish(
+        &mut self,
+        log: &mut Log,
+        other_in_line: bool,
+        buffer: &mut [u8],
+        records: &mut Vec<u8>,
+    ) {
+        for _ in 0..LAST_READS {
+            let Read::Some(count) = read(&self.fd, buffer) else { break };
+            records.clear();
+            self.cutter.cut(&Stamp::from_unix_ns(now_ns()), &buffer[..count], records);
+            log.write(records, !self.in_line() && !other_in_line);
+        }
+        records.clear();
+        self.cutter.finish(&Stamp::from_unix_ns(now_ns()), records);
+        log.write(records, !other_in_line);
+    }
+
     /// A line has begun and not ended.
     pub const fn in_line(&self) -> bool {
         self.cutter.in_partial()
@@ -205,6 +228,22 @@ mod tests {
         let text = fs::read_to_string(dir.path().join("0.log")).unwrap();
         let payloads: Vec<_> = text.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
         assert_eq!(payloads, ["stdout F one", "stdout P two", "stdout F "]);
+    }
+
+    #[test]
+    fn what_is_in_a_pipe_that_others_hold_open_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reader, writer) = klet_sys::fd::pipe().unwrap();
+        let mut source = Source::new(reader, Stream::Stdout).unwrap();
+        let mut log = log(dir.path(), 1 << 20, 5);
+        rustix::io::write(&writer, b"one\ntwo\nthree").unwrap();
+        source.finish(&mut log, false, &mut [0; 4], &mut Vec::new());
+        let text = fs::read_to_string(dir.path().join("0.log")).unwrap();
+        let records: Vec<_> = text.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
+        assert_eq!(
+            records,
+            ["stdout F one", "stdout F two", "stdout P thre", "stdout P e", "stdout F ",]
+        );
     }
 
     #[test]

@@ -30,6 +30,11 @@ use removal::Removal;
 /// A shim that nobody gives a sandbox within this time ends: nothing leaks.
 const UNUSED: Duration = Duration::from_secs(60);
 
+/// After a connection could not be taken (no descriptor left), the next try.
+const DEAF: Duration = Duration::from_millis(100);
+/// How long a client may take to read the last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The pause process.
 #[derive(Debug)]
 struct Pause {
@@ -52,6 +57,8 @@ struct Pod {
     features: Features,
     poll: Poll,
     listener: UnixListener,
+    /// No connection is taken until then.
+    deaf_until: Option<Instant>,
     signals: OwnedFd,
     sandbox: Option<SandboxConfig>,
     /// The host's mount namespace, left behind when the shim made its own.
@@ -95,6 +102,7 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         features: Features::probe(),
         poll,
         listener,
+        deaf_until: None,
         signals,
         sandbox: None,
         host_mounts: None,
@@ -154,8 +162,10 @@ impl Pod {
             self.settle();
         }
         for client in self.clients.values_mut() {
-            // The last words: the peer reads them or is gone.
-            let _ = client.stream.set_nonblocking(false);
+            // The last words: the peer reads them, is gone, or does not read.
+            if client.stream.set_write_timeout(Some(LAST_WORDS)).is_ok() {
+                let _ = client.stream.set_nonblocking(false);
+            }
             client.flush();
         }
         Ok(())
@@ -167,7 +177,8 @@ impl Pod {
         let containers = self.containers.values().filter_map(Container::due);
         let sessions = self.sessions.values().filter_map(|session| session.due);
         let removal = self.removal.iter().filter_map(Removal::due);
-        containers.chain(sessions).chain(unused).chain(removal).min()
+        let others = unused.into_iter().chain(removal).chain(self.deaf_until);
+        containers.chain(sessions).chain(others).min()
     }
 
     fn handle(&mut self, token: Token) {
@@ -219,7 +230,17 @@ impl Pod {
     }
 
     fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // It would be told again at once, without end.
+                    self.poll.remove(&self.listener);
+                    self.deaf_until = Some(Instant::now() + DEAF);
+                    return;
+                }
+            };
             if self.clients.len() >= MAX_CONNECTIONS {
                 continue;
             }
@@ -305,6 +326,10 @@ impl Pod {
             self.settle_session(key, now);
         }
         self.settle_removal(now);
+        if self.deaf_until.is_some_and(|until| now >= until) {
+            let heard = self.poll.add(&self.listener, Token::Listener).is_ok();
+            self.deaf_until = (!heard).then(|| now + DEAF);
+        }
     }
 
     fn settle_container(&mut self, key: u32, now: Instant) {
@@ -318,15 +343,20 @@ impl Pod {
         if overdue.is_some_and(|kill_at| now >= kill_at) {
             container.kill();
         }
-        if !container.finish(now) {
+        let Some(ended) = container.finish(now, &mut self.buffer, &mut self.records) else {
             return;
+        };
+        // First the record, then the announcement: a daemon that is away finds it on disk.
+        if let Err(error) = record::write_container(&self.run, &ended) {
+            eprintln!("klet-shim: record of {}: {error}", ended.name);
+            // A removal has no use for records.
+            if self.removal.is_none() {
+                return container.put_off(now);
+            }
         }
+        container.snapshot = ended;
         for (_, source) in container.sources() {
             self.poll.remove(&source.fd);
-        }
-        // First the record, then the announcement: a daemon that is away finds it on disk.
-        if let Err(error) = record::write_container(&self.run, &container.snapshot) {
-            eprintln!("klet-shim: record of {}: {error}", container.snapshot.name);
         }
         container.bury();
         let id = container.snapshot.id.clone();

@@ -8,15 +8,13 @@ use klet_runtime::cgroup::Cgroup;
 use klet_runtime::{ExecInput, Stdio};
 use klet_sys::pidfd;
 
-use crate::container::{Container, code};
-use crate::output::{READ, Read, read};
+use crate::container::{Container, code, discard};
+use crate::output::{LAST_READS, Read, read};
 use crate::poll::Channel;
 
 /// How long whoever waits for a captured exec goes on waiting after it was killed. A process in an
 /// uninterruptible wait of the kernel ends later, or never.
 const KILLED: Duration = Duration::from_secs(2);
-/// Reads of a pipe after its program has ended; a pipe holds no more (`/proc/sys/fs/pipe-max-size`).
-const LAST_READS: usize = (1 << 20) / READ;
 
 /// A program running beside a container's own.
 #[derive(Debug)]
@@ -102,14 +100,40 @@ impl Session {
             ended: None,
             due: None,
         };
-        if let Some(console) = started.console {
-            session.terminal = Some(console.try_clone().map_err(failed)?);
-            given.push(console);
+        given.extend(started.console);
+        match session.connect(&config.io, waiting, given) {
+            Ok(given) => Ok((session, given)),
+            Err(error) => {
+                session.discard();
+                Err(error)
+            }
         }
-        if let ExecIo::Capture { limit, timeout_ms } = &config.io {
-            session.capture(*limit, *timeout_ms, waiting, std::mem::take(&mut given))?;
+    }
+
+    /// Takes its part of the descriptors; the others are for the client.
+    fn connect(
+        &mut self,
+        io: &ExecIo,
+        waiting: (u32, u64),
+        given: Vec<OwnedFd>,
+    ) -> Result<Vec<OwnedFd>, ShimError> {
+        match io {
+            ExecIo::Capture { limit, timeout_ms } => {
+                self.capture(*limit, *timeout_ms, waiting, given)?;
+                return Ok(Vec::new());
+            }
+            ExecIo::Stream { tty: Some(_), .. } => {
+                let console = given.first().map(OwnedFd::try_clone);
+                self.terminal = console.transpose().map_err(failed)?;
+            }
+            ExecIo::Stream { tty: None, .. } => {}
         }
-        Ok((session, given))
+        Ok(given)
+    }
+
+    /// Ends a session that cannot be supervised.
+    pub fn discard(&self) {
+        discard(&self.pidfd, &self.cgroup);
     }
 
     fn capture(

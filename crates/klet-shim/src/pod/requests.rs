@@ -12,7 +12,7 @@ use klet_runtime::SandboxInput;
 use klet_sys::pidfd;
 
 use super::{Pause, Pod, error};
-use crate::container::{Container, OomEvent};
+use crate::container::{Container, OomEvent, discard};
 use crate::poll::Token;
 use crate::record;
 use crate::session::Session;
@@ -105,10 +105,12 @@ impl Pod {
         .map_err(|error| failed(error.to_string()))?;
         let network: Vec<OwnedFd> =
             [started.network_namespace, started.route_socket].into_iter().flatten().collect();
-        let fds = copies(&network)?;
-        self.poll
-            .add(&started.pidfd, Token::Pause)
-            .map_err(|error| failed(format!("cannot watch the sandbox: {error}")))?;
+        let watched = copies(&network).and_then(|fds| {
+            let watched = self.poll.add(&started.pidfd, Token::Pause);
+            watched.map_err(|error| failed(format!("cannot watch the sandbox: {error}")))?;
+            Ok(fds)
+        });
+        let fds = watched.inspect_err(|_| discard(&started.pidfd, &started.cgroup))?;
         let (pid, cgroup) = (started.pid, started.cgroup);
         self.pause = Some(Pause { pid, pidfd: started.pidfd, cgroup, alive: true, network });
         self.sandbox = Some(config);
@@ -133,21 +135,12 @@ impl Pod {
             self.host_mounts.as_ref(),
         )?;
         let key = self.new_key();
-        if let Some(live) = &container.live {
-            let watched = self.poll.add(&live.pidfd, Token::ContainerExit(key));
-            watched.map_err(|e| error(ShimErrorKind::Internal, e.to_string()))?;
-        }
-        if let Some(event) = container.live.as_ref().and_then(|live| live.oom.as_ref()) {
-            let token = Token::ContainerOom(key);
-            let watched = match event {
-                OomEvent::Counter(fd) => self.poll.add(fd, token),
-                OomEvent::File(fd) => self.poll.add_changes(fd, token),
-            };
-            watched.map_err(|e| error(ShimErrorKind::Internal, e.to_string()))?;
-        }
-        for (channel, source) in container.sources() {
-            let watched = self.poll.add(&source.fd, Token::ContainerOutput(key, channel));
-            watched.map_err(|e| error(ShimErrorKind::Internal, e.to_string()))?;
+        if let Err(cause) = self.watch_container(key, &container) {
+            if let Some(live) = &container.live {
+                discard(&live.pidfd, &live.cgroup);
+            }
+            let text = format!("cannot watch the container: {cause}");
+            return Err(error(ShimErrorKind::Internal, text));
         }
         if let Err(error) = record::write_container(&self.run, &container.snapshot) {
             eprintln!("klet-shim: record of {}: {error}", container.snapshot.name);
@@ -158,6 +151,20 @@ impl Pod {
         };
         self.containers.insert(key, container);
         answer
+    }
+
+    fn watch_container(&self, key: u32, container: &Container) -> std::io::Result<()> {
+        let Some(live) = &container.live else { return Ok(()) };
+        self.poll.add(&live.pidfd, Token::ContainerExit(key))?;
+        match &live.oom {
+            Some(OomEvent::Counter(fd)) => self.poll.add(fd, Token::ContainerOom(key))?,
+            Some(OomEvent::File(fd)) => self.poll.add_changes(fd, Token::ContainerOom(key))?,
+            None => {}
+        }
+        for (channel, source) in container.sources() {
+            self.poll.add(&source.fd, Token::ContainerOutput(key, channel))?;
+        }
+        Ok(())
     }
 
     fn container(&mut self, id: &str) -> Result<&mut Container, ShimError> {
@@ -219,14 +226,21 @@ impl Pod {
         let container = self.container(&config.container_id)?;
         let (session, fds) = Session::start(config, container, number, waiting)?;
         let key = self.new_key();
-        let watched = self.poll.add(&session.pidfd, Token::SessionExit(key));
-        watched.map_err(|e| error(ShimErrorKind::Internal, e.to_string()))?;
-        for (channel, fd) in session.sources() {
-            let watched = self.poll.add(fd, Token::SessionOutput(key, channel));
-            watched.map_err(|e| error(ShimErrorKind::Internal, e.to_string()))?;
+        if let Err(cause) = self.watch_session(key, &session) {
+            session.discard();
+            let text = format!("cannot watch the command: {cause}");
+            return Err(error(ShimErrorKind::Internal, text));
         }
         self.sessions.insert(key, session);
         Ok((number, fds))
+    }
+
+    fn watch_session(&self, key: u32, session: &Session) -> std::io::Result<()> {
+        self.poll.add(&session.pidfd, Token::SessionExit(key))?;
+        for (channel, fd) in session.sources() {
+            self.poll.add(fd, Token::SessionOutput(key, channel))?;
+        }
+        Ok(())
     }
 
     fn with_session(
