@@ -1,23 +1,25 @@
 //! Static pods: manifests in a directory, kept running without anybody asking.
 //!
 //! A file is one Pod. A changed file ends the old pod gracefully and then starts the new one; a
-//! removed file ends its pod; a file that goes bad changes nothing but the log.
+//! removed file ends its pod; a file that goes bad changes nothing but the log, and neither does a
+//! directory that cannot be read. The directory may come, go and come again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use klet_api::{Pod, decode, defaults, manifest, validate};
-use klet_apiserver::{Admission, RegistryError};
+use klet_apiserver::{Admission, RegistryError, TypedWatch};
 use klet_store::EventKind;
 use rustix::fs::inotify::WatchFlags;
 use sha2::{Digest, Sha256};
 
 use crate::api::admission::OneNode;
 use crate::node::NodeRef;
-use crate::wait::{Watcher, until_exists};
+use crate::wait::Watcher;
 
 /// Largest manifest (kubelet `maxConfigLength`), bytes.
 const MAX_BYTES: u64 = 10 << 20;
@@ -27,6 +29,9 @@ const HASH: &str = "kubernetes.io/config.hash";
 const SEEN: &str = "kubernetes.io/config.seen";
 /// The file a static pod came from.
 const FILE: &str = "klet.dev/config.file";
+
+/// How soon something that failed is tried again (kubelet `fileCheckFrequency`).
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
 /// What the directory says.
 #[derive(Debug, Default)]
@@ -41,57 +46,96 @@ struct Scan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     Create((String, String)),
-    End((String, String)),
+    End { key: (String, String), uid: String },
 }
 
 /// Keeps the pods of the manifest directory running, for ever.
 pub async fn run(node: NodeRef) {
     let directory = node.config.manifests.clone();
-    if !directory.exists() && until_exists(&directory).await.is_err() {
-        tracing::info!("no static pods: {} does not exist", directory.display());
-        return;
-    }
-    if let Err(error) = follow(&node, &directory).await {
-        tracing::error!("static pods are no longer watched: {error:#}");
-    }
-}
-
-async fn follow(node: &NodeRef, directory: &Path) -> anyhow::Result<()> {
-    let flags =
-        WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::CREATE;
-    let watcher = Watcher::new(directory, flags).context("cannot watch the manifest directory")?;
     loop {
-        let (_, version) = node.registry.list::<Pod>(None);
-        let Ok(mut ended) = node.registry.watch::<Pod>(None, version) else { continue };
-        reconcile(node, directory).await;
-        loop {
-            tokio::select! {
-                changed = watcher.changed() => changed?,
-                event = ended.next() => match event {
-                    Some(event) if event.kind == EventKind::Deleted => {}
-                    Some(_) => continue,
-                    None => break,
-                },
-            }
-            reconcile(node, directory).await;
+        if let Err(error) = follow(&node, &directory).await {
+            tracing::error!("static pods are not watched, trying again: {error:#}");
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }
 
-async fn reconcile(node: &NodeRef, directory: &Path) {
-    let scan = scan(node, directory);
+async fn follow(node: &NodeRef, directory: &Path) -> anyhow::Result<()> {
+    loop {
+        let (_, version) = node.registry.list::<Pod>(None);
+        let Ok(mut ended) = node.registry.watch::<Pod>(None, version) else { continue };
+        loop {
+            // Before the look, so that no change is missed; anew each time, because the directory
+            // may have become another one.
+            let watcher = watch(directory)
+                .with_context(|| format!("cannot watch {}", directory.display()))?;
+            let again = !reconcile(node, directory).await;
+            tokio::select! {
+                changed = watcher.changed() => changed?,
+                gone = until_one_ends(&mut ended) => if !gone { break },
+                () = tokio::time::sleep(LOOK_AGAIN), if again => {}
+            }
+        }
+    }
+}
+
+/// Returns true when a pod is gone, false when the watch is over.
+async fn until_one_ends(pods: &mut TypedWatch<Pod>) -> bool {
+    while let Some(event) = pods.next().await {
+        if event.kind == EventKind::Deleted {
+            return true;
+        }
+    }
+    false
+}
+
+/// Watches the directory, or the nearest one above it that exists.
+fn watch(directory: &Path) -> io::Result<Watcher> {
+    let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    let inside =
+        WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE | WatchFlags::CREATE;
+    let nearest = || directory.ancestors().find(|path| path.is_dir());
+    loop {
+        let path = nearest().ok_or(io::ErrorKind::NotFound)?;
+        let flags =
+            if path == directory { inside } else { WatchFlags::CREATE | WatchFlags::MOVED_TO };
+        match Watcher::new(path, flags | gone) {
+            // A nearer one may have been made meanwhile.
+            Ok(watcher) if nearest() == Some(path) => return Ok(watcher),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether everything is as the directory says; if not, it may be at another try.
+async fn reconcile(node: &NodeRef, directory: &Path) -> bool {
+    let scan = match scan(node, directory) {
+        Ok(scan) => scan,
+        Err(error) => {
+            // Nothing is known, so nothing changes.
+            tracing::warn!(%error, "cannot read {}", directory.display());
+            return false;
+        }
+    };
+    let mut whole = scan.bad.is_empty();
     let (pods, _) = node.registry.list::<Pod>(None);
     let present: Vec<Pod> =
         pods.into_iter().filter(|pod| note(pod, SOURCE) == Some("file")).collect();
     for step in decide(&scan, &present) {
         let done = match &step {
             Step::Create(key) => create(node, &scan.wanted[key]).await,
-            Step::End(key) => end(node, key).await,
+            Step::End { key: (namespace, name), uid } => {
+                node.registry.delete_pod(namespace, name, uid).await
+            }
         };
         if let Err(error) = done {
             tracing::warn!(?step, %error, "static pod");
+            whole = false;
         }
     }
+    whole
 }
 
 fn note<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
@@ -114,7 +158,8 @@ fn decide(scan: &Scan, present: &[Pod]) -> Vec<Step> {
         let same =
             scan.wanted.get(&key).is_some_and(|wanted| note(wanted, HASH) == note(pod, HASH));
         if !same && !from_bad_file && pod.metadata.deletion_timestamp.is_none() {
-            steps.push(Step::End(key));
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            steps.push(Step::End { key, uid });
         }
     }
     let missing = scan.wanted.keys().filter(|key| !known.contains(key));
@@ -127,27 +172,25 @@ async fn create(node: &NodeRef, pod: &Pod) -> Result<(), RegistryError> {
     node.registry.create(Some(&namespace), &name, pod).await.map(drop)
 }
 
-/// Asks for a graceful end, as a delete through the API would.
-async fn end(node: &NodeRef, (namespace, name): &(String, String)) -> Result<(), RegistryError> {
-    let Some(mut pod) = node.registry.pod(namespace, name) else { return Ok(()) };
-    let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-    let grace = grace.unwrap_or(30).max(1);
-    let until = Timestamp::now() + jiff::SignedDuration::from_secs(grace);
-    pod.metadata.deletion_timestamp = Some(Time(until));
-    pod.metadata.deletion_grace_period_seconds = Some(grace);
-    node.registry.put(Some(namespace), name, &pod).await.map(drop)
-}
-
-fn scan(node: &NodeRef, directory: &Path) -> Scan {
+/// # Errors
+/// The directory cannot be read; one that does not exist is empty.
+fn scan(node: &NodeRef, directory: &Path) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
+    for path in files(directory)? {
         let file =
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if file.starts_with('.') || !path.is_file() {
+        if file.starts_with('.') {
             continue;
+        }
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                tracing::warn!("static pod manifest {}: {error}", path.display());
+                scan.bad.insert(file);
+                continue;
+            }
         }
         match read(node, &path, &file) {
             Ok(pod) => {
@@ -159,7 +202,18 @@ fn scan(node: &NodeRef, directory: &Path) -> Scan {
             }
         }
     }
-    scan
+    Ok(scan)
+}
+
+/// What is in the directory, by name.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
@@ -177,6 +231,7 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
     let mut pod: Pod = decode::from_value::<Pod>(&document.value)?.into_strict()?;
     let digest = Sha256::digest(text.as_bytes());
     let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    disown(&mut pod);
     let name = pod.metadata.name.take().unwrap_or_default();
     pod.metadata.name = Some(format!("{name}-{}", node.config.node_name));
     defaults::default_pod(&mut pod);
@@ -198,6 +253,18 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
     Ok(pod)
 }
 
+/// Takes away what only the server writes: a manifest may be the print of a pod that was.
+fn disown(pod: &mut Pod) {
+    let meta = &mut pod.metadata;
+    meta.uid = None;
+    meta.resource_version = None;
+    meta.generation = None;
+    meta.creation_timestamp = None;
+    meta.deletion_timestamp = None;
+    meta.deletion_grace_period_seconds = None;
+    pod.status = None;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +273,7 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.name = Some(name.to_owned());
         pod.metadata.namespace = Some("default".to_owned());
+        pod.metadata.uid = Some(format!("uid-{name}"));
         let notes = [(HASH, hash), (FILE, file), (SOURCE, "file")];
         let notes = notes.map(|(key, value)| (key.to_owned(), value.to_owned()));
         pod.metadata.annotations = Some(notes.into());
@@ -223,16 +291,20 @@ mod tests {
         ("default".to_owned(), name.to_owned())
     }
 
+    fn end(name: &str) -> Step {
+        Step::End { key: id(name), uid: format!("uid-{name}") }
+    }
+
     #[test]
     fn files_and_pods_are_brought_together() {
         let (old, new) = (pod("a", "1", "a.yaml"), pod("a", "2", "a.yaml"));
         let one = std::slice::from_ref(&old);
         assert_eq!(decide(&wanted(one, &[]), &[]), [Step::Create(id("a"))], "new file");
         assert_eq!(decide(&wanted(one, &[]), one), [], "nothing changed");
-        assert_eq!(decide(&wanted(&[], &[]), one), [Step::End(id("a"))], "removed file");
+        assert_eq!(decide(&wanted(&[], &[]), one), [end("a")], "removed file");
         assert_eq!(
             decide(&wanted(std::slice::from_ref(&new), &[]), one),
-            [Step::End(id("a"))],
+            [end("a")],
             "old ends first"
         );
         assert_eq!(decide(&wanted(&[new], &[]), &[]), [Step::Create(id("a"))], "then the new one");
@@ -242,5 +314,51 @@ mod tests {
     fn a_file_that_goes_bad_changes_nothing() {
         let old = pod("a", "1", "a.yaml");
         assert_eq!(decide(&wanted(&[], &["a.yaml"]), std::slice::from_ref(&old)), []);
+    }
+
+    #[test]
+    fn a_directory_that_does_not_exist_is_empty_and_one_that_cannot_be_read_is_not() {
+        let root = std::env::temp_dir().join(format!("kletd-manifests-{}", std::process::id()));
+        std::fs::create_dir(&root).unwrap();
+        assert_eq!(files(&root.join("none")).unwrap(), [] as [PathBuf; 0]);
+        std::fs::write(root.join("b.yaml"), "").unwrap();
+        std::fs::write(root.join("a.yaml"), "").unwrap();
+        assert_eq!(files(&root).unwrap(), [root.join("a.yaml"), root.join("b.yaml")]);
+        assert!(files(&root.join("a.yaml")).is_err(), "no directory");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_manifest_does_not_say_who_the_pod_is() {
+        let text = r#"{"metadata": {"name": "a", "uid": "../..", "resourceVersion": "7",
+            "creationTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1,
+            "deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {"k": "v"}},
+            "status": {"phase": "Failed"}}"#;
+        let mut pod: Pod = serde_json::from_str(text).unwrap();
+        disown(&mut pod);
+        let bare = r#"{"metadata": {"name": "a", "labels": {"k": "v"}}}"#;
+        assert_eq!(pod, serde_json::from_str(bare).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_watched_before_it_exists_and_when_it_comes_again() {
+        let root = std::env::temp_dir().join(format!("kletd-watched-{}", std::process::id()));
+        std::fs::create_dir(&root).unwrap();
+        let directory = root.join("a/manifests");
+        let above = watch(&directory).unwrap();
+        std::fs::create_dir_all(&directory).unwrap();
+        above.changed().await.unwrap();
+        for _ in 0..2 {
+            let inside = watch(&directory).unwrap();
+            std::fs::write(directory.join("p.yaml"), "").unwrap();
+            inside.changed().await.unwrap();
+            let inside = watch(&directory).unwrap();
+            std::fs::remove_dir_all(&directory).unwrap();
+            inside.changed().await.unwrap();
+            let above = watch(&directory).unwrap();
+            std::fs::create_dir(&directory).unwrap();
+            above.changed().await.unwrap();
+        }
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }
