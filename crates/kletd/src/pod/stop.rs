@@ -138,7 +138,8 @@ impl Worker {
                     }
                     return grace;
                 }
-                () = tokio::time::sleep_until(begun + grace) => {
+                // Not a sum of times: a grace may be longer than any clock.
+                () = tokio::time::sleep(grace.saturating_sub(begun.elapsed())) => {
                     let detail = "its time was up".to_owned();
                     self.note(Some(&kill.name), What::PreStopFailed, detail);
                     return grace;
