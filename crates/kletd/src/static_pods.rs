@@ -318,14 +318,13 @@ mod tests {
 
     #[test]
     fn a_directory_that_does_not_exist_is_empty_and_one_that_cannot_be_read_is_not() {
-        let root = std::env::temp_dir().join(format!("kletd-manifests-{}", std::process::id()));
-        std::fs::create_dir(&root).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
         assert_eq!(files(&root.join("none")).unwrap(), [] as [PathBuf; 0]);
         std::fs::write(root.join("b.yaml"), "").unwrap();
         std::fs::write(root.join("a.yaml"), "").unwrap();
-        assert_eq!(files(&root).unwrap(), [root.join("a.yaml"), root.join("b.yaml")]);
+        assert_eq!(files(root).unwrap(), [root.join("a.yaml"), root.join("b.yaml")]);
         assert!(files(&root.join("a.yaml")).is_err(), "no directory");
-        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
@@ -342,8 +341,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_directory_is_watched_before_it_exists_and_when_it_comes_again() {
-        let root = std::env::temp_dir().join(format!("kletd-watched-{}", std::process::id()));
-        std::fs::create_dir(&root).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
         let directory = root.join("a/manifests");
         let above = watch(&directory).unwrap();
         std::fs::create_dir_all(&directory).unwrap();
@@ -359,6 +358,5 @@ mod tests {
             std::fs::create_dir(&directory).unwrap();
             above.changed().await.unwrap();
         }
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }
