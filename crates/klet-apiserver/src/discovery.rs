@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::resource::{RESOURCES, Resource};
 
-/// The Kubernetes version whose API this is.
-const KUBERNETES: (&str, &str) = ("1", "37");
+/// The Kubernetes version that klet follows: major and minor.
+pub const KUBERNETES: (&str, &str) = ("1", "37");
 
 /// The document at a path; `None` if it is no discovery path.
 pub(crate) fn document(path: &str) -> Option<Value> {

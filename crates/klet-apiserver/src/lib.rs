@@ -31,7 +31,7 @@ mod watch;
 mod write;
 
 pub use body::{Body, BoxError, ByteStream};
-pub use discovery::git_version;
+pub use discovery::{KUBERNETES, git_version};
 pub use error::ApiError;
 pub use events::EventRecord;
 pub use hooks::{

@@ -253,6 +253,25 @@ impl Registry {
         Ok(())
     }
 
+    /// Asks for a graceful end, as a delete through the API does, with a grace of at least a
+    /// second. A pod that is gone already, or has been replaced by another of its name, is no
+    /// error.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn delete_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), RegistryError> {
+        self.end_pod(namespace, name, uid, |pod| {
+            let grace = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+            delete::pod(pod, Some(grace.max(1)), Timestamp::now())
+        })
+        .await
+    }
+
     /// Removes a pod for good: the end of a graceful deletion. A pod with finalizers
     /// stays, with a grace of 0, until they are gone. A pod that is gone already, or has
     /// been replaced by another of its name, is no error.
@@ -265,11 +284,21 @@ impl Registry {
         name: &str,
         uid: &str,
     ) -> Result<(), RegistryError> {
+        self.end_pod(namespace, name, uid, |pod| delete::ended_pod(pod, Timestamp::now())).await
+    }
+
+    async fn end_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        deletion: impl Fn(&Value) -> Deletion + Send + 'static,
+    ) -> Result<(), RegistryError> {
         let uid = uid.to_owned();
         let decide = move |view: &View<'_>| {
             let Some(current) = view.current() else { return Ok(Change::Keep) };
             same_uid(&current.value, &uid)?;
-            Ok(match delete::ended_pod(&current.value, Timestamp::now()) {
+            Ok(match deletion(&current.value) {
                 Deletion::Mark(value) => Change::Put(value),
                 Deletion::Finish(value) => Change::Finish(value),
                 Deletion::Remove => Change::Delete,

@@ -127,12 +127,12 @@ pub(crate) static RESOURCES: &[Resource] = &[
     },
 ];
 
-/// The resource of a path.
 /// Whether any resource has that kind.
 pub(crate) fn is_registered(api_version: &str, kind: &str) -> bool {
     RESOURCES.iter().any(|known| known.kind == kind && known.api_version() == api_version)
 }
 
+/// The resource of a path.
 pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
     RESOURCES.iter().find(|resource| {
         resource.group == group && resource.version == version && resource.plural == plural

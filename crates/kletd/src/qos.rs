@@ -33,7 +33,8 @@ impl Classes {
             .with_context(|| format!("cannot make the cgroup parent {parent}"))?;
         let classes = Self { cgroups, parent, burstable: Mutex::new(0) };
         classes.limit(&classes.parent, allocatable);
-        // A restarted daemon leaves Burstable as it is until it has met its pods again.
+        // Burstable's weight is written with each of its pods: until a restarted daemon has met the
+        // first, the former one stays.
         for name in ["burstable", "besteffort"] {
             classes.cgroups.container(&format!("{}/{name}", classes.parent)).create()?;
         }

@@ -5,12 +5,12 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use klet_api::{Pod, decode, defaults, manifest, validate};
 use klet_apiserver::{Admission, MIRROR, RegistryError};
 use klet_store::EventKind;
@@ -62,7 +62,7 @@ impl Scan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     Create((String, String)),
-    End((String, String)),
+    End { key: (String, String), uid: String },
 }
 
 /// Pause before a directory that cannot be watched is looked at again (kubelet's rescan).
@@ -91,10 +91,11 @@ async fn follow(node: &NodeRef, directory: &Path, told: &mut Told) -> anyhow::Re
         if nearest(directory) != place {
             continue;
         }
-        reconcile(node, directory, told).await;
+        let again = !reconcile(node, directory, told).await;
         loop {
             tokio::select! {
                 changed = watcher.changed() => break changed?,
+                () = tokio::time::sleep(RESCAN), if again => break,
                 event = ended.next() => match event {
                     Some(event) if event.kind == EventKind::Deleted => break,
                     Some(_) => {}
@@ -120,8 +121,17 @@ fn nearest(directory: &Path) -> PathBuf {
     above.unwrap_or(Path::new("/")).to_owned()
 }
 
-async fn reconcile(node: &NodeRef, directory: &Path, told: &mut Told) {
-    let scan = scan(node, directory);
+/// Whether everything is as the directory says; if not, it may be at another try.
+async fn reconcile(node: &NodeRef, directory: &Path, told: &mut Told) -> bool {
+    let scan = match scan(node, directory) {
+        Ok(scan) => scan,
+        Err(error) => {
+            // Nothing is known, so nothing changes.
+            tracing::warn!(%error, "cannot read {}", directory.display());
+            return false;
+        }
+    };
+    let mut whole = scan.bad.is_empty();
     let (pods, _) = node.registry.list::<Pod>(None);
     let present: Vec<Pod> =
         pods.into_iter().filter(|pod| note(pod, SOURCE) == Some("file")).collect();
@@ -129,12 +139,16 @@ async fn reconcile(node: &NodeRef, directory: &Path, told: &mut Told) {
     for step in decide(&scan, &present) {
         let done = match &step {
             Step::Create(key) => create(node, &scan.wanted[key]).await,
-            Step::End(key) => end(node, key).await,
+            Step::End { key: (namespace, name), uid } => {
+                node.registry.delete_pod(namespace, name, uid).await
+            }
         };
         if let Err(error) = done {
             tracing::warn!(?step, %error, "static pod");
+            whole = false;
         }
     }
+    whole
 }
 
 /// Says of each file once why it is not followed: in the log, and as an event of the pod that came
@@ -182,7 +196,8 @@ fn decide(scan: &Scan, present: &[Pod]) -> Vec<Step> {
         let same =
             scan.wanted.get(&key).is_some_and(|wanted| note(wanted, HASH) == note(pod, HASH));
         if !same && !from_bad_file && pod.metadata.deletion_timestamp.is_none() {
-            steps.push(Step::End(key));
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            steps.push(Step::End { key, uid });
         }
     }
     let missing = scan.wanted.keys().filter(|key| !known.contains(key));
@@ -195,34 +210,42 @@ async fn create(node: &NodeRef, pod: &Pod) -> Result<(), RegistryError> {
     node.registry.create(Some(&namespace), &name, pod).await.map(drop)
 }
 
-/// Asks for a graceful end, as a delete through the API would.
-async fn end(node: &NodeRef, (namespace, name): &(String, String)) -> Result<(), RegistryError> {
-    let Some(mut pod) = node.registry.pod(namespace, name) else { return Ok(()) };
-    let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-    let grace = grace.unwrap_or(30).max(1);
-    let until = Timestamp::now() + jiff::SignedDuration::from_secs(grace);
-    pod.metadata.deletion_timestamp = Some(Time(until));
-    pod.metadata.deletion_grace_period_seconds = Some(grace);
-    node.registry.put(Some(namespace), name, &pod).await.map(drop)
-}
-
-fn scan(node: &NodeRef, directory: &Path) -> Scan {
+/// # Errors
+/// The directory cannot be read; one that does not exist is empty.
+fn scan(node: &NodeRef, directory: &Path) -> io::Result<Scan> {
     let mut scan = Scan::default();
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
+    for path in files(directory)? {
         let file =
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if file.starts_with('.') || !path.is_file() {
+        if file.starts_with('.') {
             continue;
+        }
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                scan.bad.insert(file, error.to_string());
+                continue;
+            }
         }
         match read(node, &path, &file) {
             Ok(pod) => scan.add(file, pod),
             Err(error) => drop(scan.bad.insert(file, format!("{error:#}"))),
         }
     }
-    scan
+    Ok(scan)
+}
+
+/// What is in the directory, by name.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
@@ -239,6 +262,7 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
     }
     let mut pod: Pod = decode::from_value::<Pod>(&document.value)?.into_strict()?;
     let hash = uid(&text, path, &node.config.node_name);
+    disown(&mut pod);
     let name = pod.metadata.name.take().unwrap_or_default();
     pod.metadata.name = Some(format!("{name}-{}", node.config.node_name));
     defaults::default_pod(&mut pod);
@@ -260,6 +284,18 @@ fn read(node: &NodeRef, path: &Path, file: &str) -> anyhow::Result<Pod> {
     Ok(pod)
 }
 
+/// Takes away what only the server writes: a manifest may be the print of a pod that was.
+fn disown(pod: &mut Pod) {
+    let meta = &mut pod.metadata;
+    meta.uid = None;
+    meta.resource_version = None;
+    meta.generation = None;
+    meta.creation_timestamp = None;
+    meta.deletion_timestamp = None;
+    meta.deletion_grace_period_seconds = None;
+    pod.status = None;
+}
+
 /// The UID of the pod: the same file says the same pod, whoever reads it when.
 fn uid(text: &str, path: &Path, node_name: &str) -> String {
     let mut digest = Sha256::new();
@@ -278,6 +314,7 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.name = Some(name.to_owned());
         pod.metadata.namespace = Some("default".to_owned());
+        pod.metadata.uid = Some(format!("uid-{name}"));
         let notes = [(HASH, hash), (FILE, file), (SOURCE, "file")];
         let notes = notes.map(|(key, value)| (key.to_owned(), value.to_owned()));
         pod.metadata.annotations = Some(notes.into());
@@ -295,16 +332,20 @@ mod tests {
         ("default".to_owned(), name.to_owned())
     }
 
+    fn end(name: &str) -> Step {
+        Step::End { key: id(name), uid: format!("uid-{name}") }
+    }
+
     #[test]
     fn files_and_pods_are_brought_together() {
         let (old, new) = (pod("a", "1", "a.yaml"), pod("a", "2", "a.yaml"));
         let one = std::slice::from_ref(&old);
         assert_eq!(decide(&wanted(one, &[]), &[]), [Step::Create(id("a"))], "new file");
         assert_eq!(decide(&wanted(one, &[]), one), [], "nothing changed");
-        assert_eq!(decide(&wanted(&[], &[]), one), [Step::End(id("a"))], "removed file");
+        assert_eq!(decide(&wanted(&[], &[]), one), [end("a")], "removed file");
         assert_eq!(
             decide(&wanted(std::slice::from_ref(&new), &[]), one),
-            [Step::End(id("a"))],
+            [end("a")],
             "old ends first"
         );
         assert_eq!(decide(&wanted(&[new], &[]), &[]), [Step::Create(id("a"))], "then the new one");
@@ -323,5 +364,50 @@ mod tests {
     fn a_file_that_goes_bad_changes_nothing() {
         let old = pod("a", "1", "a.yaml");
         assert_eq!(decide(&wanted(&[], &["a.yaml"]), std::slice::from_ref(&old)), []);
+    }
+
+    #[test]
+    fn a_directory_that_does_not_exist_is_empty_and_one_that_cannot_be_read_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
+        assert_eq!(files(&root.join("none")).unwrap(), [] as [PathBuf; 0]);
+        std::fs::write(root.join("b.yaml"), "").unwrap();
+        std::fs::write(root.join("a.yaml"), "").unwrap();
+        assert_eq!(files(root).unwrap(), [root.join("a.yaml"), root.join("b.yaml")]);
+        assert!(files(&root.join("a.yaml")).is_err(), "no directory");
+    }
+
+    #[test]
+    fn a_manifest_does_not_say_who_the_pod_is() {
+        let text = r#"{"metadata": {"name": "a", "uid": "../..", "resourceVersion": "7",
+            "creationTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1,
+            "deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {"k": "v"}},
+            "status": {"phase": "Failed"}}"#;
+        let mut pod: Pod = serde_json::from_str(text).unwrap();
+        disown(&mut pod);
+        let bare = r#"{"metadata": {"name": "a", "labels": {"k": "v"}}}"#;
+        assert_eq!(pod, serde_json::from_str(bare).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_watched_before_it_exists_and_when_it_comes_again() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
+        let directory = root.join("a/manifests");
+        let watch = |directory: &Path| Watcher::new(&nearest(directory), flags());
+        let above = watch(&directory).unwrap();
+        std::fs::create_dir_all(&directory).unwrap();
+        above.changed().await.unwrap();
+        for _ in 0..2 {
+            let inside = watch(&directory).unwrap();
+            std::fs::write(directory.join("p.yaml"), "").unwrap();
+            inside.changed().await.unwrap();
+            let inside = watch(&directory).unwrap();
+            std::fs::remove_dir_all(&directory).unwrap();
+            inside.changed().await.unwrap();
+            let above = watch(&directory).unwrap();
+            std::fs::create_dir(&directory).unwrap();
+            above.changed().await.unwrap();
+        }
     }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -20,8 +20,8 @@ use crate::hooks::ExecSession;
 const CHUNK: usize = 32 << 10;
 /// Messages on their way to the client.
 const QUEUE: usize = 8;
-/// How long output may still come after the command has ended: something that it left
-/// behind may hold its end of the pipe for ever.
+/// How long nothing may come after the command has ended until its output is taken for
+/// complete: something that it left behind may hold its end of the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(5);
 /// A ping finds out that a silent client is gone.
 const PING: Duration = Duration::from_secs(15);
@@ -40,15 +40,16 @@ where
     let (sink, source) = socket.split();
     let (messages, queue) = mpsc::channel(QUEUE);
     let ExecSession { stdin, stdout, stderr, resize, exit, guard } = session;
+    let (end, ended) = watch::channel(false);
     let answer = async move {
         greet(&messages, stdout.is_some(), stderr.is_some()).await;
         let output = async {
             tokio::join!(
-                pump(stdout, channel::STDOUT, &messages),
-                pump(stderr, channel::STDERR, &messages)
+                pump(stdout, channel::STDOUT, &messages, ended.clone()),
+                pump(stderr, channel::STDERR, &messages, ended)
             );
         };
-        let exit = finish(exit, output).await;
+        let exit = finish(exit, output, &end).await;
         let status = channel::status(&exit).to_string();
         let last = [
             Message::Binary(channel::message(channel::ERROR, status.as_bytes())),
@@ -77,36 +78,55 @@ async fn greet(messages: &mpsc::Sender<Message>, stdout: bool, stderr: bool) {
     drop(messages.send(Message::Binary(channel::message(lowest, b""))).await);
 }
 
-/// Waits for the end of the command and of its output, whichever comes first; output
-/// only so long after the end.
+/// Waits for the end of the command and of its output.
 async fn finish(
     exit: tokio::sync::oneshot::Receiver<Result<i32, String>>,
     output: impl Future<Output = ()>,
+    end: &watch::Sender<bool>,
 ) -> Result<i32, String> {
     let mut output = std::pin::pin!(output);
     let mut exit = exit;
     let lost = |_| Err("the command was lost before it ended".to_owned());
     tokio::select! {
         exit = &mut exit => {
-            // What comes later belongs to nobody.
-            drop(timeout(DRAIN, output).await);
+            end.send_replace(true);
+            output.await;
             exit.unwrap_or_else(lost)
         }
         () = &mut output => exit.await.unwrap_or_else(lost),
     }
 }
 
-async fn pump(output: Output, channel: u8, messages: &mpsc::Sender<Message>) {
+/// Hands output on until there is no more, or none comes for a while after the command's end.
+async fn pump(
+    output: Output,
+    channel: u8,
+    messages: &mpsc::Sender<Message>,
+    mut ended: watch::Receiver<bool>,
+) {
     let Some(mut output) = output else { return };
     let mut buffer = vec![0; CHUNK];
     loop {
+        let read = tokio::select! {
+            biased;
+            read = output.read(&mut buffer) => read,
+            () = silence(&mut ended) => return,
+        };
         // A terminal whose other side is closed ends with an error.
-        let Ok(length @ 1..) = output.read(&mut buffer).await else { return };
+        let Ok(length @ 1..) = read else { return };
         let message = Message::Binary(channel::message(channel, &buffer[..length]));
         if messages.send(message).await.is_err() {
             return;
         }
     }
+}
+
+/// Returns when the command has ended and its output is late.
+async fn silence(ended: &mut watch::Receiver<bool>) {
+    if ended.wait_for(|ended| *ended).await.is_err() {
+        return;
+    }
+    sleep(DRAIN).await;
 }
 
 /// Writes to the client until the last message or its disappearance.
@@ -178,5 +198,38 @@ async fn feed(stdin: &mut Input, bytes: &[u8]) {
 async fn end(stdin: &mut Input) {
     if let Some(mut open) = stdin.take() {
         drop(open.shutdown().await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_gets_all_that_was_said() {
+        let said = vec![b'x'; 20 * CHUNK];
+        let (mut pipe, output) = duplex(said.len());
+        // It stays open, as if held by something that the command left behind.
+        pipe.write_all(&said).await.unwrap();
+        let (messages, mut queue) = mpsc::channel(1);
+        let (end, ended) = watch::channel(false);
+        let (exit, exited) = oneshot::channel();
+        exit.send(Ok(7)).unwrap();
+        let answer = async move {
+            let output = pump(Some(Box::new(output)), channel::STDOUT, &messages, ended);
+            finish(exited, output, &end).await
+        };
+        let client = async {
+            let mut bytes = 0;
+            while let Some(message) = queue.recv().await {
+                bytes += message.len() - 1;
+                sleep(2 * DRAIN).await;
+            }
+            bytes
+        };
+        assert_eq!(tokio::join!(answer, client), (Ok(7), said.len()));
     }
 }

@@ -12,8 +12,9 @@ use crate::error::ApiError;
 impl Kind for Pod {
     const GENERATION: bool = true;
 
-    /// A new pod is pending.
+    /// A new pod is pending, and comes from the API.
     fn prepare_create(&mut self, _: &Context<'_>) {
+        keep_source(self, None);
         self.spec.get_or_insert_default().ephemeral_containers = None;
         let phase = Some("Pending".to_owned());
         self.status = Some(PodStatus { phase, ..PodStatus::default() });
@@ -52,6 +53,8 @@ impl Kind for Pod {
 
     fn prepare_update(&mut self, old: &Self) {
         self.status.clone_from(&old.status);
+        let annotations = old.metadata.annotations.as_ref();
+        keep_source(self, annotations.and_then(|notes| notes.get(SOURCE)));
     }
 
     fn validate_update(&self, old: &Self) -> ErrorList {
@@ -68,6 +71,18 @@ impl Kind for Pod {
 
     fn wishes_differ(&self, old: &Self) -> bool {
         self.spec != old.spec
+    }
+}
+
+/// Where a pod comes from. The node believes it, so it is not for users to write.
+const SOURCE: &str = "kubernetes.io/config.source";
+
+fn keep_source(pod: &mut Pod, source: Option<&String>) {
+    let annotations = &mut pod.metadata.annotations;
+    if let Some(source) = source {
+        annotations.get_or_insert_default().insert(SOURCE.to_owned(), source.clone());
+    } else if let Some(notes) = annotations {
+        notes.remove(SOURCE);
     }
 }
 

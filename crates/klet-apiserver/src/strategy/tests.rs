@@ -98,6 +98,29 @@ fn an_update_keeps_status_and_identity_and_counts_wishes() {
 }
 
 #[test]
+fn where_a_pod_comes_from_is_not_for_its_author_to_say() {
+    let note = |pod: &mut Value, source| {
+        pod["metadata"]["annotations"] = json!({ "kubernetes.io/config.source": source, "a": "b" });
+    };
+    let mut wrong = manifest();
+    note(&mut wrong, "file");
+    let mut old = create(&wrong).unwrap();
+    assert_eq!(old["metadata"]["annotations"], json!({ "a": "b" }));
+
+    let context = Context { name: Some("p"), ..context(&AdmitAll) };
+    let mut new = old.clone();
+    note(&mut new, "file");
+    let updated = (PODS.update)(Input::Value(&new), &old, &context).unwrap().value;
+    assert_eq!(updated["metadata"]["annotations"], json!({ "a": "b" }));
+
+    note(&mut old, "file");
+    new["metadata"]["annotations"] = json!({});
+    let updated = (PODS.update)(Input::Value(&new), &old, &context).unwrap().value;
+    let kept = json!({ "kubernetes.io/config.source": "file" });
+    assert_eq!(updated["metadata"]["annotations"], kept);
+}
+
+#[test]
 fn a_status_update_changes_nothing_else() {
     let old = create(&manifest()).unwrap();
     let context = Context { name: Some("p"), ..context(&AdmitAll) };

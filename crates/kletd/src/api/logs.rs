@@ -203,6 +203,12 @@ fn open_file(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
+/// `seconds` before `time`; the beginning of time is far enough.
+fn before(time: Timestamp, seconds: i64) -> Timestamp {
+    let seconds = SignedDuration::from_secs(seconds);
+    time.saturating_sub(seconds).unwrap_or(Timestamp::MIN)
+}
+
 impl Reader {
     fn open(path: &Path, options: &LogOptions) -> io::Result<Self> {
         let mut file = open_file(path)?;
@@ -210,11 +216,9 @@ impl Reader {
             let start = tail_offset(&mut file, lines)?;
             file.seek(SeekFrom::Start(start))?;
         }
-        let since = options.since_time.or_else(|| {
-            options
-                .since_seconds
-                .map(|seconds| Timestamp::now() - SignedDuration::from_secs(seconds))
-        });
+        let since = options
+            .since_time
+            .or_else(|| options.since_seconds.map(|seconds| before(Timestamp::now(), seconds)));
         Ok(Self {
             path: path.to_owned(),
             file: BufReader::new(file),
@@ -328,6 +332,13 @@ mod tests {
         2026-01-02T03:04:06.000000001Z stderr P tw\n\
         2026-01-02T03:04:06.000000002Z stderr F o\n\
         2026-01-02T03:04:07.000000001Z stdout F three\n";
+
+    #[test]
+    fn more_seconds_than_there_is_time_is_everything() {
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        assert_eq!(before(now, 5).to_string(), "2026-01-02T03:04:00Z");
+        assert_eq!(before(now, i64::MAX), Timestamp::MIN);
+    }
 
     fn read(options: &LogOptions) -> String {
         let dir = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ mod target;
 mod tls;
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,15 +31,21 @@ use tap::{Notes, Tap};
 pub use target::{Target, join, port};
 
 /// `User-Agent` of probes.
-pub const PROBE_AGENT: &str = "kube-probe/1.32";
+pub static PROBE_AGENT: LazyLock<String> = LazyLock::new(|| agent("kube-probe"));
 /// `User-Agent` of hooks.
-pub const LIFECYCLE_AGENT: &str = "kube-lifecycle/1.32";
+pub static LIFECYCLE_AGENT: LazyLock<String> = LazyLock::new(|| agent("kube-lifecycle"));
 /// Bytes of a body that are read.
 const BODY: usize = 10 << 10;
 /// Requests made for one: redirects followed, and the first.
 const REQUESTS: usize = 10;
 /// Go's text for plain HTTP where TLS is expected.
 const HTTP_TO_HTTPS: &str = "http: server gave HTTP response to HTTPS client";
+
+/// The kubelet's agents carry the version of Kubernetes.
+fn agent(name: &str) -> String {
+    let (major, minor) = klet_apiserver::KUBERNETES;
+    format!("{name}/{major}.{minor}")
+}
 
 /// Why there is no response to judge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -38,7 +38,7 @@ fn answering(answer: &'static str) -> Target {
 }
 
 async fn ask(target: &Target, limit: Duration) -> Result<Answer, HttpError> {
-    get(target, PROBE_AGENT, limit).await
+    get(target, &PROBE_AGENT, limit).await
 }
 
 const LONG: Duration = Duration::from_secs(30);
@@ -151,7 +151,7 @@ async fn the_request_is_the_kubelets() {
     let text = String::from_utf8(answer.body).unwrap();
     assert!(text.starts_with("GET /p?q=1 HTTP/1.1\r\n"), "{text}");
     for line in
-        ["host: me", "user-agent: kube-probe/1.32", "accept: */*", "connection: close", "x-a: 1"]
+        ["host: me", "user-agent: kube-probe/1.37", "accept: */*", "connection: close", "x-a: 1"]
     {
         assert!(text.lines().any(|known| known.eq_ignore_ascii_case(line)), "{line}: {text}");
     }

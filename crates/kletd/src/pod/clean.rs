@@ -36,6 +36,7 @@ impl Worker {
         });
         done.await??;
         self.volumes.clear();
+        self.usage = None;
         self.share = None;
         self.note(None, What::CleanedUp, String::new());
         Ok(())

@@ -1,6 +1,6 @@
 //! Which pods there are: one worker for each, told of every change of its object.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use klet_api::k8s_openapi::Resource;
 use klet_api::k8s_openapi::api::core::v1::PodCondition;
 use klet_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use klet_api::{Pod, PodStatus};
-use klet_apiserver::{TypedWatch, node_uid};
+use klet_apiserver::{RegistryError, TypedWatch, node_uid};
 use klet_pod::status::NODE_CONDITIONS;
 use klet_pod::{StartFailure, text};
-use klet_store::EventKind;
+use klet_store::{EventKind, WriteError};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use super::worker::{Desired, Worker};
 use super::{SharedShim, ledger, orphans};
@@ -61,6 +62,11 @@ impl Workers {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The uids of the pods that have a worker.
+    fn uids(&self) -> BTreeSet<String> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// The object is (still, or newly) wanted like this.
     fn want(&self, node: &NodeRef, pod: Pod) {
         let uid = node_uid(&pod).to_owned();
@@ -74,33 +80,46 @@ impl Workers {
             });
             return;
         }
-        let (sender, receiver) = watch::channel(desired);
-        let (wake, shim) = (Arc::new(Notify::new()), SharedShim::default());
-        let handle = Handle { desired: sender, wake, shim };
+        let handle = Handle {
+            desired: watch::Sender::new(desired),
+            wake: Arc::new(Notify::new()),
+            shim: SharedShim::default(),
+        };
         workers.insert(uid.clone(), handle.clone());
         drop(workers);
-        tokio::spawn(self.clone().work(node.clone(), uid, handle, receiver));
+        tokio::spawn(self.clone().keep(node.clone(), uid, handle));
     }
 
-    /// Works for a pod until it is gone for good: a file may bring back the very pod that it has
-    /// just taken away.
-    async fn work(
-        self,
-        node: NodeRef,
-        uid: String,
-        handle: Handle,
-        receiver: watch::Receiver<Desired>,
-    ) {
+    /// Lets a worker work until its pod is over. One that panics is followed by another, which
+    /// finds out where the pod stands as after a restart of the daemon.
+    async fn keep(self, node: NodeRef, uid: String, handle: Handle) {
         loop {
-            let (wake, shim) = (Arc::clone(&handle.wake), handle.shim.clone());
-            let sources = self.sources.subscribe();
-            Worker::new(node.clone(), receiver.clone(), wake, shim, sources).run().await;
-            let mut workers = self.lock();
-            if receiver.borrow().removed {
-                workers.remove(&uid);
-                return;
+            let (node, sources) = (node.clone(), self.sources.subscribe());
+            let (desired, wake) = (handle.desired.subscribe(), Arc::clone(&handle.wake));
+            let shim = handle.shim.clone();
+            let work = async move { Worker::new(node, desired, wake, shim, sources).run().await };
+            match tokio::spawn(work).await {
+                Ok(()) if self.forget(&uid, &handle) => return,
+                // It was wanted again while it ended.
+                Ok(()) => {}
+                Err(error) if error.is_panic() => {
+                    tracing::error!(uid, "the pod's worker panicked; another takes over");
+                    tokio::time::sleep(TAKE_OVER).await;
+                }
+                // The daemon ends.
+                Err(_) => return,
             }
         }
+    }
+
+    /// Takes the worker of a pod that is over from the list; not if the pod is wanted.
+    fn forget(&self, uid: &str, handle: &Handle) -> bool {
+        let mut workers = self.lock();
+        let over = handle.desired.borrow().removed;
+        if over {
+            workers.remove(uid);
+        }
+        over
     }
 
     /// The object is gone.
@@ -109,6 +128,13 @@ impl Workers {
         if let Some(handle) = self.get(uid) {
             handle.desired.send_modify(|desired| desired.removed = true);
         }
+    }
+
+    /// The pods that have a worker, but are not among `live`.
+    fn strays(&self, live: &BTreeSet<String>) -> Vec<Arc<Pod>> {
+        let workers = self.lock();
+        let strays = workers.iter().filter(|(uid, _)| !live.contains(*uid));
+        strays.map(|(_, handle)| Arc::clone(&handle.desired.borrow().pod)).collect()
     }
 }
 
@@ -144,13 +170,22 @@ where
 /// been kept for a pod that was never stored.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long after a worker's panic the next one begins.
+const TAKE_OVER: Duration = Duration::from_secs(1);
+
 /// Follows the store for ever: every pod has a worker, what has no pod is cleared away.
 pub async fn run(node: NodeRef, workers: Workers) {
-    let mut dispatcher = Dispatcher { node, workers, waiting: BTreeMap::new() };
+    let mut dispatcher = Dispatcher {
+        node,
+        workers,
+        waiting: BTreeMap::new(),
+        refused: BTreeMap::new(),
+        clearing: None,
+    };
     loop {
         let (mut pods, version) = dispatcher.node.registry.list::<Pod>(None);
         let live = pods.iter().map(|pod| node_uid(pod).to_owned()).collect();
-        orphans::clear(&dispatcher.node, &live, &dispatcher.workers).await;
+        dispatcher.catch_up(&live).await;
         pods.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
         for pod in pods {
             dispatcher.changed(pod, false).await;
@@ -166,14 +201,37 @@ struct Dispatcher {
     workers: Workers,
     /// Pods without a node, the oldest first.
     waiting: BTreeMap<(Option<Timestamp>, String), Pod>,
+    /// Pods that the node does not take, by uid, of which the store does not know it yet.
+    refused: BTreeMap<String, (Pod, PodStatus)>,
+    /// What has no pod is on its way out.
+    clearing: Option<JoinHandle<()>>,
 }
 
 impl Dispatcher {
+    /// What a look at the whole list tells beside the pods themselves: those that are no more.
+    async fn catch_up(&mut self, live: &BTreeSet<String>) {
+        for pod in self.workers.strays(live) {
+            self.removed(&pod).await;
+        }
+        self.waiting.retain(|(_, uid), _| live.contains(uid));
+        self.refused.retain(|uid, _| live.contains(uid));
+        let kept = live | &self.workers.uids();
+        let orphans = orphans::find(&self.node, &kept);
+        orphans::settle_network(&self.node, &kept | &orphans).await;
+        // One that resists must not keep the workers waiting.
+        if self.clearing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let (node, workers) = (self.node.clone(), self.workers.clone());
+            let clear = async move { orphans::clear(&node, orphans, &kept, &workers).await };
+            self.clearing = Some(tokio::spawn(clear));
+        }
+    }
+
     async fn follow(&mut self, mut watch: TypedWatch<Pod>) {
         loop {
             let event = tokio::select! {
                 event = watch.next() => event,
-                () = tokio::time::sleep(LOOK_AGAIN), if !self.waiting.is_empty() => {
+                () = tokio::time::sleep(LOOK_AGAIN), if self.is_unsettled() => {
+                    self.write_refusals().await;
                     self.schedule().await;
                     continue;
                 }
@@ -187,8 +245,15 @@ impl Dispatcher {
         }
     }
 
+    fn is_unsettled(&self) -> bool {
+        !self.waiting.is_empty() || !self.refused.is_empty()
+    }
+
     async fn changed(&mut self, pod: Pod, new: bool) {
         let place = place(&pod);
+        if self.refused.contains_key(&place.1) {
+            return;
+        }
         if !ledger::is_bound(&pod) {
             if let Some(why) = waits(&pod)
                 && !self.waiting.contains_key(&place)
@@ -213,12 +278,14 @@ impl Dispatcher {
         }
         match admitted {
             Ok(()) => self.workers.want(&self.node, pod),
-            Err(why) => self.refuse(&pod, why).await,
+            Err(why) => self.refuse(pod, why).await,
         }
     }
 
     async fn removed(&mut self, pod: &Pod) {
-        self.waiting.remove(&place(pod));
+        let place = place(pod);
+        self.waiting.remove(&place);
+        self.refused.remove(&place.1);
         self.workers.remove(pod);
         if self.node.ledger.release(pod) {
             self.schedule().await;
@@ -241,9 +308,9 @@ impl Dispatcher {
     }
 
     /// The node does not take the pod: it has failed, and never had a container.
-    async fn refuse(&self, pod: &Pod, why: StartFailure) {
+    async fn refuse(&mut self, pod: Pod, why: StartFailure) {
         let StartFailure { reason, message } = why;
-        self.node.events.pod(pod, Severity::Warning, &reason, &*message);
+        self.node.events.pod(&pod, Severity::Warning, &reason, &*message);
         let status = PodStatus {
             phase: Some("Failed".to_owned()),
             reason: Some(reason),
@@ -252,14 +319,30 @@ impl Dispatcher {
             qos_class: pod.status.as_ref().and_then(|status| status.qos_class.clone()),
             ..PodStatus::default()
         };
-        let meta = &pod.metadata;
-        let [namespace, name] =
-            [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
-        let (registry, uid) = (&self.node.registry, node_uid(pod));
-        let written = registry.update_status(namespace, name, uid, &status, &NODE_CONDITIONS);
-        if let Err(error) = written.await {
-            tracing::warn!(%error, pod = name, "refusal not written");
+        self.refused.insert(place(&pod).1, (pod, status));
+        self.write_refusals().await;
+    }
+
+    /// Those that cannot be written are tried again.
+    async fn write_refusals(&mut self) {
+        let mut left = BTreeMap::new();
+        for (key, (pod, status)) in std::mem::take(&mut self.refused) {
+            let meta = &pod.metadata;
+            let [namespace, name] =
+                [&meta.namespace, &meta.name].map(|text| text.as_deref().unwrap_or_default());
+            let (registry, uid) = (&self.node.registry, node_uid(&pod));
+            match registry.update_status(namespace, name, uid, &status, &NODE_CONDITIONS).await {
+                Ok(_)
+                | Err(
+                    RegistryError::OtherUid { .. } | RegistryError::Store(WriteError::NotFound),
+                ) => {}
+                Err(error) => {
+                    tracing::warn!(%error, pod = name, "refusal not written, trying again");
+                    left.insert(key, (pod, status));
+                }
+            }
         }
+        self.refused = left;
     }
 }
 
@@ -285,4 +368,46 @@ fn waits(pod: &Pod) -> Option<String> {
 
 fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(uid: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.metadata.uid = Some(uid.to_owned());
+        pod
+    }
+
+    fn handle(uid: &str) -> Handle {
+        let desired = Desired { pod: Arc::new(pod(uid)), removed: false };
+        Handle {
+            desired: watch::Sender::new(desired),
+            wake: Arc::default(),
+            shim: SharedShim::default(),
+        }
+    }
+
+    #[test]
+    fn a_worker_whose_pod_is_not_on_the_list_is_a_stray() {
+        let workers = Workers::default();
+        for uid in ["a", "b"] {
+            workers.lock().insert(uid.to_owned(), handle(uid));
+        }
+        let strays = workers.strays(&["a".to_owned(), "c".to_owned()].into());
+        assert_eq!(strays, [Arc::new(pod("b"))]);
+    }
+
+    #[test]
+    fn a_worker_is_forgotten_when_its_pod_is_over_and_not_wanted_again() {
+        let workers = Workers::default();
+        let known = handle("a");
+        workers.lock().insert("a".to_owned(), known.clone());
+        assert!(!workers.forget("a", &known), "still wanted");
+        assert!(workers.get("a").is_some());
+        workers.remove(&pod("a"));
+        assert!(workers.forget("a", &known));
+        assert!(workers.get("a").is_none());
+    }
 }

@@ -69,7 +69,8 @@ impl Usage {
 /// The limited volumes on disk. Memory is limited by its mount; pods from files are never evicted.
 fn limits(pod: &Pod) -> Limits {
     let annotations = pod.metadata.annotations.as_ref();
-    if annotations.is_some_and(|notes| notes.contains_key("kubernetes.io/config.source")) {
+    let source = annotations.and_then(|notes| notes.get("kubernetes.io/config.source"));
+    if source.is_some_and(|source| source == "file") {
         return Limits::new();
     }
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());

@@ -59,13 +59,13 @@ async fn run_http(
     target: (ContainerKind, &str),
     mut to: http::Target,
 ) -> Result<(), HttpError> {
-    let error = match http::get(&to, http::LIFECYCLE_AGENT, HTTP).await {
+    let error = match http::get(&to, &http::LIFECYCLE_AGENT, HTTP).await {
         Err(error) if error.is_plain_answer() => error,
         other => return other.map(drop),
     };
     to.tls = false;
     to.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
-    if http::get(&to, http::LIFECYCLE_AGENT, HTTP).await.is_err() {
+    if http::get(&to, &http::LIFECYCLE_AGENT, HTTP).await.is_err() {
         return Err(error);
     }
     let text = format!(

@@ -14,20 +14,34 @@ use crate::files::remove_tree;
 use crate::node::{Node, NodeRef};
 use crate::shim::Shim;
 
-/// Ends every pod that has files but no object, and brings the network in line.
-pub async fn clear(node: &NodeRef, live: &BTreeSet<String>, workers: &Workers) {
-    let orphans = known(node).into_iter();
-    let orphans = orphans.filter(|uid| !live.contains(uid) && workers.get(uid).is_none());
+/// The pods that have files, but are not among those to `keep`.
+#[must_use]
+pub fn find(node: &Node, keep: &BTreeSet<String>) -> BTreeSet<String> {
+    &known(node) - keep
+}
+
+/// Ends the pods that have files but no object. Pods that came later have workers by now.
+pub async fn clear(
+    node: &NodeRef,
+    orphans: BTreeSet<String>,
+    keep: &BTreeSet<String>,
+    workers: &Workers,
+) {
     // One that resists must not keep the others waiting.
-    join_all(orphans.map(|uid| async move {
+    join_all(orphans.into_iter().map(|uid| async move {
         tracing::warn!(uid, "a pod without an object is ended");
         if let Err(error) = clear_one(node, &uid).await {
             tracing::warn!(uid, "orphaned pod: {error:#}");
         }
     }))
     .await;
-    logs::sweep(&node.config.root, |uid| live.contains(uid) || workers.get(uid).is_some());
-    let (reconciled, live) = (node.clone(), live.clone());
+    logs::sweep(&node.config.root, |uid| keep.contains(uid) || workers.get(uid).is_some());
+}
+
+/// Takes addresses and interfaces of pods that are no more, and repairs the rest. Not while pods
+/// come: they would lose theirs.
+pub async fn settle_network(node: &NodeRef, live: BTreeSet<String>) {
+    let reconciled = node.clone();
     let done = tokio::task::spawn_blocking(move || reconciled.network.reconcile(&live));
     if let Ok(Err(error)) = done.await {
         let error = anyhow::Error::from(error);
@@ -35,7 +49,7 @@ pub async fn clear(node: &NodeRef, live: &BTreeSet<String>, workers: &Workers) {
     }
 }
 
-fn known(node: &NodeRef) -> BTreeSet<String> {
+fn known(node: &Node) -> BTreeSet<String> {
     let mut uids = names(&node.config.root.join("pods"));
     uids.extend(names(&node.config.run.join("pods")));
     uids

@@ -1,5 +1,6 @@
 //! Ending containers: the hook, the signal, the deadline.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -25,6 +26,14 @@ const LEAST: Duration = Duration::from_secs(2);
 const KILLED: Duration = Duration::from_secs(15);
 /// How often a shim from which nothing is heard is asked whether it lives.
 const ALIVE: Duration = Duration::from_secs(30);
+
+/// How far the end of a container has come. It outlives a failed attempt: the hook runs once, and
+/// the grace is not given anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    begun: Instant,
+    hook_ran: bool,
+}
 
 impl Worker {
     /// Ends one container.
@@ -73,23 +82,39 @@ impl Worker {
     async fn stop_all(&mut self, kills: Vec<Kill>) -> anyhow::Result<()> {
         let Some(shim) = self.shim.get() else { return Ok(()) };
         let snapshot = shim.status().await?;
-        let stops = kills.iter().filter_map(|kill| {
-            let container = snapshot.containers.iter().find(|container| container.id == kill.id)?;
-            let labels = Labels::from_map(&container.labels);
-            let running = !matches!(container.state, ContainerState::Exited(_));
-            running.then(|| self.stop(shim.clone(), kill, labels.stop_signal))
-        });
+        let running: Vec<_> = snapshot
+            .containers
+            .iter()
+            .filter(|container| !matches!(container.state, ContainerState::Exited(_)))
+            .collect();
+        self.endings.retain(|id, _| running.iter().any(|container| container.id == *id));
+        let mut stops = Vec::new();
+        for kill in &kills {
+            let Some(container) = running.iter().find(|container| container.id == kill.id) else {
+                continue;
+            };
+            let ending = begin(&mut self.endings, kill, Instant::now());
+            stops.push((kill, Labels::from_map(&container.labels).stop_signal, ending));
+        }
+        let stops = stops
+            .into_iter()
+            .map(|(kill, signal, ending)| self.stop(shim.clone(), kill, signal, ending));
         join_all(stops).await.into_iter().collect()
     }
 
-    async fn stop(&self, shim: Shim, kill: &Kill, signal: i32) -> anyhow::Result<()> {
+    async fn stop(
+        &self,
+        shim: Shim,
+        kill: &Kill,
+        signal: i32,
+        Ending { begun, hook_ran }: Ending,
+    ) -> anyhow::Result<()> {
         let target = (kill.kind, kill.name.as_str());
         self.node.events.container(&self.pod, target, Severity::Normal, "Killing", &*kill.message);
         self.note(Some(&kill.name), What::Killing, kill.message.clone());
-        let begun = Instant::now();
         let mut desired = self.desired.clone();
         let mut grace = seconds(kill.grace_seconds);
-        if kill.pre_stop {
+        if kill.pre_stop && !hook_ran {
             grace = self.pre_stop(&shim, kill, &mut desired, grace).await;
         }
         loop {
@@ -140,7 +165,8 @@ impl Worker {
                     }
                     return grace;
                 }
-                () = tokio::time::sleep_until(begun + grace) => {
+                // Not a sum of times: a grace may be longer than any clock.
+                () = tokio::time::sleep(grace.saturating_sub(begun.elapsed())) => {
                     let detail = "its time was up".to_owned();
                     self.note(Some(&kill.name), What::PreStopFailed, detail);
                     return grace;
@@ -150,6 +176,14 @@ impl Worker {
             }
         }
     }
+}
+
+/// Notes that the end of a container begins, and answers with how far it has come before.
+fn begin(endings: &mut BTreeMap<String, Ending>, kill: &Kill, now: Instant) -> Ending {
+    let known = endings.entry(kill.id.clone()).or_insert(Ending { begun: now, hook_ran: false });
+    let before = *known;
+    known.hook_ran |= kill.pre_stop;
+    before
 }
 
 fn seconds(seconds: i64) -> Duration {
@@ -203,4 +237,30 @@ pub async fn until_exited(shim: &Shim, id: &str) -> Result<(), CallError> {
 
 async fn gone(shim: &Shim, id: &str) {
     let _ = until_exited(shim, id).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use klet_pod::ContainerKind;
+
+    use super::*;
+
+    #[test]
+    fn an_end_that_failed_goes_on_where_it_was() {
+        let mut endings = BTreeMap::new();
+        let kill = |pre_stop| Kill {
+            kind: ContainerKind::App,
+            name: "c".to_owned(),
+            id: "1".to_owned(),
+            grace_seconds: 30,
+            message: String::new(),
+            pre_stop,
+        };
+        let first = Instant::now();
+        let later = first + Duration::from_secs(9);
+        let seen = |ending: Ending| (ending.begun, ending.hook_ran);
+        assert_eq!(seen(begin(&mut endings, &kill(false), first)), (first, false));
+        assert_eq!(seen(begin(&mut endings, &kill(true), later)), (first, false), "no hook yet");
+        assert_eq!(seen(begin(&mut endings, &kill(true), later)), (first, true));
+    }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use super::eviction::Usage;
 use super::publish::Publisher;
 use super::records::Records;
+use super::stop::Ending;
 use super::{Identity, SharedShim, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
@@ -62,6 +63,8 @@ pub struct Worker {
     pub share: Option<Share>,
     /// Volumes with a size limit are watched.
     pub usage: Option<Usage>,
+    /// The containers that are being ended, by id.
+    pub endings: BTreeMap<String, Ending>,
     wake: Arc<Notify>,
     retry: Duration,
     /// It has been told that the pod's deadline has passed.
@@ -118,6 +121,7 @@ impl Worker {
             memory: Memory::default(),
             records: Records::default(),
             volumes: BTreeMap::new(),
+            endings: BTreeMap::new(),
             retry: RETRY_FIRST,
             late: false,
             first_seen: Timestamp::now(),

@@ -142,7 +142,7 @@ async fn exchange(
     let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
-        .header(USER_AGENT, http::PROBE_AGENT)
+        .header(USER_AGENT, http::PROBE_AGENT.as_str())
         .body(Full::new(Bytes::from(request_message(service))))
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;

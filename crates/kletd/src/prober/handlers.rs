@@ -57,7 +57,7 @@ pub(super) async fn check(
     }
     if let Some(get) = &probe.http_get {
         return match Target::of(get, Some(container), ip) {
-            Ok(target) => judge(http::get(&target, http::PROBE_AGENT, spec.timeout).await),
+            Ok(target) => judge(http::get(&target, &http::PROBE_AGENT, spec.timeout).await),
             Err(error) => Checked::error(error.to_string()),
         };
     }
