@@ -13,7 +13,10 @@ impl Worker {
     /// # Errors
     /// The first thing that resists; the rest is tried again with it.
     pub async fn clean_up(&mut self) -> anyhow::Result<()> {
-        self.drop_shim().await;
+        if let Err(error) = self.drop_shim().await {
+            // What it could not end is ended, or told with its reason, below.
+            tracing::debug!(pod = self.identity.name, "sandbox not removed: {error:#}");
+        }
         let (node, identity) = (self.node.clone(), self.identity.clone());
         let pod_cgroup = self.pod_cgroup();
         let shim_cgroup = node.launcher.cgroup(&identity.uid);
@@ -35,6 +38,7 @@ impl Worker {
             remove_tree(&identity.dir).context("cannot remove the pod's directory")
         });
         done.await??;
+        self.shim.set(None);
         self.volumes.clear();
         self.usage = None;
         self.share = None;

@@ -173,23 +173,34 @@ impl Worker {
     /// The shim is dead or hangs: end it and all it ran, keep what its files tell.
     async fn bury(&mut self) {
         let run = self.identity.run.clone();
-        let identity: Option<ShimIdentity> = std::fs::read(run.identity())
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         tracing::warn!(
             pod = self.identity.name,
             "the pod's supervisor is gone; its containers are ended"
         );
-        let (node, uid) = (self.node.clone(), self.identity.uid.clone());
-        let killed = tokio::task::spawn_blocking(move || {
-            orphans::end_cgroups(&node, &uid, identity.as_ref())
-        });
-        if let Ok(Err(error)) = killed.await {
-            tracing::warn!(%error, pod = self.identity.name, "not everything of the pod could be ended");
+        if let Err(error) = self.end_cgroups().await {
+            tracing::warn!(
+                pod = self.identity.name,
+                "not everything of the pod could be ended: {error:#}"
+            );
         }
         self.records.bury(&run);
         if let Err(error) = std::fs::remove_dir_all(run.path()) {
             tracing::warn!(%error, "cannot remove {}", run.path().display());
         }
+    }
+
+    /// Kills everything of the pod, its supervisor too.
+    ///
+    /// # Errors
+    /// What resists.
+    pub async fn end_cgroups(&self) -> anyhow::Result<()> {
+        let identity: Option<ShimIdentity> = std::fs::read(self.identity.run.identity())
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let (node, uid) = (self.node.clone(), self.identity.uid.clone());
+        let ended = tokio::task::spawn_blocking(move || {
+            orphans::end_cgroups(&node, &uid, identity.as_ref())
+        });
+        Ok(ended.await??)
     }
 }

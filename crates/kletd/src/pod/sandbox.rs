@@ -16,7 +16,7 @@ use super::{files, ids, logs};
 use crate::events::Severity;
 use crate::node::NodeRef;
 use crate::objects;
-use crate::shim::WORK;
+use crate::shim::{CallError, WORK};
 use crate::timeline::What;
 
 /// Size of a pod's `/dev/shm`, bytes.
@@ -30,7 +30,7 @@ impl Worker {
     /// # Errors
     /// Any step; told as `FailedMount` or `FailedCreatePodSandBox`.
     pub async fn create_sandbox(&mut self, attempt: u32) -> anyhow::Result<()> {
-        self.drop_shim().await;
+        self.drop_shim().await.context("cannot end the former pod sandbox")?;
         self.make_directories().context("error making pod data directories")?;
         objects::keep(&self.identity.dir, &self.pod)
             .context("error making pod data directories")?;
@@ -40,7 +40,13 @@ impl Worker {
                 let text = format!("Failed to create pod sandbox: {error:#}");
                 self.node.events.pod(&self.pod, Severity::Warning, "FailedCreatePodSandBox", text);
             }
-            self.drop_shim().await;
+            if let Err(error) = self.drop_shim().await {
+                // The next attempt begins with the same and fails with it.
+                tracing::warn!(
+                    pod = self.identity.name,
+                    "half-made sandbox not removed: {error:#}"
+                );
+            }
             return Err(error.context("cannot create the pod sandbox"));
         }
         Ok(())
@@ -187,19 +193,25 @@ impl Worker {
         Ok(attached.ips.into_iter().map(IpAddr::V4).collect())
     }
 
-    /// Ends the shim and everything in the pod, whatever state it is in.
-    pub async fn drop_shim(&mut self) {
+    /// Ends the shim and everything in the pod, whatever state it is in. Afterwards nobody uses the
+    /// files of the pod.
+    ///
+    /// # Errors
+    /// Something does not end; the shim stays.
+    pub async fn drop_shim(&mut self) -> anyhow::Result<()> {
         let shim = match self.shim.get() {
             Some(shim) => Some(shim),
             None => self.node.launcher.lingering(&self.identity.uid).await,
         };
-        if let Some(shim) = shim {
-            // A shim that cannot is dealt with by the next look.
-            if let Err(error) = shim.remove_sandbox().await {
-                tracing::debug!(%error, pod = self.identity.name, "sandbox not removed");
-            }
-            self.shim.set(None);
+        let Some(shim) = shim else { return Ok(()) };
+        match shim.remove_sandbox().await {
+            Ok(()) if shim.is_closed() => {}
+            Err(error @ CallError::Refused(_)) => return Err(error.into()),
+            // It is dead or hangs: two shims of one pod would take each other's files away.
+            Ok(()) | Err(CallError::Gone(_)) => self.end_cgroups().await?,
         }
+        self.shim.set(None);
+        Ok(())
     }
 }
 
