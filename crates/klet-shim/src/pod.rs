@@ -29,6 +29,8 @@ use removal::Removal;
 
 /// A shim that nobody gives a sandbox within this time ends: nothing leaks.
 const UNUSED: Duration = Duration::from_secs(60);
+/// Quiet after a container's start in which the memory it took to understand the request is given back.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The pause process.
 #[derive(Debug)]
@@ -68,6 +70,8 @@ struct Pod {
     born: Instant,
     buffer: Vec<u8>,
     records: Vec<u8>,
+    /// When memory that requests took is given back.
+    trim_at: Option<Instant>,
     over: bool,
 }
 
@@ -109,6 +113,7 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         born: Instant::now(),
         buffer: vec![0; READ],
         records: Vec::new(),
+        trim_at: None,
         over: false,
     };
     let served = pod.serve();
@@ -167,7 +172,7 @@ impl Pod {
         let containers = self.containers.values().filter_map(Container::due);
         let sessions = self.sessions.values().filter_map(|session| session.due);
         let removal = self.removal.iter().filter_map(Removal::due);
-        containers.chain(sessions).chain(unused).chain(removal).min()
+        containers.chain(sessions).chain(unused).chain(removal).chain(self.trim_at).min()
     }
 
     fn handle(&mut self, token: Token) {
@@ -325,6 +330,10 @@ impl Pod {
             self.poll.remove(&source.fd);
         }
         // First the record, then the announcement: a daemon that is away finds it on disk.
+        if self.trim_at.is_some_and(|at| now >= at) {
+            self.trim_at = None;
+            klet_sys::memory::trim_heap();
+        }
         if let Err(error) = record::write_container(&self.run, &container.snapshot) {
             eprintln!("klet-shim: record of {}: {error}", container.snapshot.name);
         }
