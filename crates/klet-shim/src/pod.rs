@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,7 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         trim_at: None,
         over: false,
     };
+    pod.take_first_client()?;
     let served = pod.serve();
     // The end of the process closes everything, the log with its lock first: whoever sees the
     // connection end may start the next supervisor at once.
@@ -225,15 +226,34 @@ impl Pod {
 
     fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
-            if self.clients.len() >= MAX_CONNECTIONS {
-                continue;
-            }
-            let Ok(client) = Client::accept(stream) else { continue };
-            let key = self.new_key();
-            if self.poll.add(&client.stream, Token::Client(key)).is_ok() {
-                self.clients.insert(key, client);
-            }
+            self.add_client(stream);
         }
+    }
+
+    fn add_client(&mut self, stream: UnixStream) {
+        if self.clients.len() >= MAX_CONNECTIONS {
+            return;
+        }
+        let Ok(client) = Client::accept(stream) else { return };
+        let key = self.new_key();
+        if self.poll.add(&client.stream, Token::Client(key)).is_ok() {
+            self.clients.insert(key, client);
+        }
+    }
+
+    /// Whoever started the shim may have given it a connection as its standard input.
+    fn take_first_client(&mut self) -> io::Result<()> {
+        let stdin = io::stdin();
+        let kind = rustix::fs::fstat(&stdin)?.st_mode;
+        if rustix::fs::FileType::from_raw_mode(kind) != rustix::fs::FileType::Socket {
+            return Ok(());
+        }
+        let stream = UnixStream::from(stdin.as_fd().try_clone_to_owned()?);
+        // With a second descriptor left open the peer would not see the connection end.
+        let null = std::fs::File::open("/dev/null")?;
+        klet_sys::fd::duplicate_onto(null.as_fd(), 0).map_err(io::Error::other)?;
+        self.add_client(stream);
+        Ok(())
     }
 
     fn new_key(&mut self) -> u32 {
@@ -310,6 +330,10 @@ impl Pod {
             self.settle_session(key, now);
         }
         self.settle_removal(now);
+        if self.trim_at.is_some_and(|at| now >= at) {
+            self.trim_at = None;
+            klet_sys::memory::trim_heap();
+        }
     }
 
     fn settle_container(&mut self, key: u32, now: Instant) {
@@ -330,10 +354,6 @@ impl Pod {
             self.poll.remove(&source.fd);
         }
         // First the record, then the announcement: a daemon that is away finds it on disk.
-        if self.trim_at.is_some_and(|at| now >= at) {
-            self.trim_at = None;
-            klet_sys::memory::trim_heap();
-        }
         if let Err(error) = record::write_container(&self.run, &container.snapshot) {
             eprintln!("klet-shim: record of {}: {error}", container.snapshot.name);
         }
