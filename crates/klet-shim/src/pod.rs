@@ -333,6 +333,7 @@ impl Pod {
         if self.trim_at.is_some_and(|at| now >= at) {
             self.trim_at = None;
             klet_sys::memory::trim_heap();
+            klet_sys::memory::trim_stack();
         }
     }
 

@@ -61,8 +61,7 @@ impl Launcher {
     /// # Errors
     /// It cannot be executed, ends at once, or does not answer in time.
     pub async fn start(&self, pod_uid: &str) -> anyhow::Result<Shim> {
-        let (stream, ended) =
-            self.execute(pod_uid).context("cannot start the pod's supervisor")?;
+        let (stream, ended) = self.execute(pod_uid).context("cannot start the pod's supervisor")?;
         let error = match Shim::greet(LISTENING, stream).await {
             Ok(shim) => return Ok(shim),
             Err(error) => error,
