@@ -6,9 +6,10 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET := target/release
 SYSTEM_PACKAGES := busybox-static ca-certificates gcc iproute2 libc6-dev make nftables util-linux
+BENCH_PACKAGES := catatonit conmon crun netavark podman runc
 VM_PACKAGES := qemu-system-x86
 
-.PHONY: help setup build images run test chaos vm-test oracle lint docs ci install uninstall clean
+.PHONY: help setup build images run test chaos bench vm-test oracle lint docs ci install uninstall clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -32,6 +33,12 @@ test: build images ## every test that runs on this machine
 
 chaos: build images ## kill kletd at random moments under load for SECONDS (60); CHAOS_SEED repeats a run
 	CHAOS_SECONDS=$(or $(SECONDS),60) $(CARGO) test --locked -p klet-e2e --test chaos -- --nocapture
+
+bench: build images ## every benchmark against crun, runc and podman (installed if missing); BENCH_FLAGS=--document keeps the table
+	@for package in $(BENCH_PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$package || true; done
+	$(CARGO) run --locked --release -q -p klet-bench -- $(BENCH_FLAGS)
 
 vm-test: build images ## kernel and end-to-end tests on cgroup v2 and Linux 6.1, in a virtual machine (TEST=name)
 	@$(MAKE) -s setup SYSTEM_PACKAGES=$(VM_PACKAGES)

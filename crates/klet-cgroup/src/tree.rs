@@ -218,27 +218,37 @@ fn hand_down(directory: &Path) -> Result<(), CgroupError> {
     }
 }
 
-/// Makes v1 `path`; a cpuset admits no process before it has CPUs and memory nodes, so each new
-/// level takes its parent's.
+/// Makes v1 `path`, its own level first: those above it are there already, but for the first time.
+/// A cpuset admits no process before it has CPUs and memory nodes, so each new level takes its
+/// parent's.
 pub(super) fn create_v1(mount: &Path, path: &Path, cpuset: bool) -> Result<(), CgroupError> {
-    let below = path.strip_prefix(mount).unwrap_or(path);
-    let mut directory = mount.to_owned();
-    for component in below.components() {
-        let parent = directory.clone();
-        directory.push(component);
-        make(&directory)?;
-        if cpuset {
-            for name in ["cpuset.cpus", "cpuset.mems"] {
-                inherit(&parent.join(name), &directory.join(name))?;
-            }
+    let Some(parent) = path.parent().filter(|_| path != mount) else { return Ok(()) };
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            create_v1(mount, parent, cpuset)?;
+            make(path)?;
         }
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(CgroupError::io("make", path, error));
+        }
+        Ok(()) | Err(_) => {}
     }
-    Ok(())
+    if cpuset { inherit(mount, path, parent) } else { Ok(()) }
 }
 
-fn inherit(from: &Path, to: &Path) -> Result<(), CgroupError> {
-    if file::read(to)?.trim().is_empty() {
-        file::write_or("write", to, file::read(from)?.trim())?;
+/// Gives a cpuset what it lacks; a parent that lacks it, too, was left half-made by somebody.
+fn inherit(mount: &Path, path: &Path, parent: &Path) -> Result<(), CgroupError> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let own = path.join(name);
+        if !file::read(&own)?.trim().is_empty() {
+            continue;
+        }
+        let mut value = file::read(&parent.join(name))?;
+        if let (true, Some(above)) = (value.trim().is_empty() && parent != mount, parent.parent()) {
+            inherit(mount, parent, above)?;
+            value = file::read(&parent.join(name))?;
+        }
+        file::write_or("write", &own, value.trim())?;
     }
     Ok(())
 }

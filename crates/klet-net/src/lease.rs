@@ -1,11 +1,11 @@
-//! Address leases: one small file per pod, written durably before the address is used.
+//! Address leases: one small file per pod, written before the address is used.
 //!
 //! The file is the pod's only record on the network: address and host ports. Veth name, hardware
 //! address and nftables elements follow from it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -131,7 +131,9 @@ impl LeaseDir {
         Ok((records, cursor))
     }
 
-    /// Write the pod's record so that it survives a crash of the machine.
+    /// Write the pod's record so that it survives the daemon. It need not survive the machine, which no
+    /// pod does either, so nobody waits for the disk; a file that a crash of the machine left empty is
+    /// removed by [`Self::load`].
     pub(crate) fn store(&self, pod_uid: &str, record: &Record) -> Result<(), NetError> {
         let path = self.leases.join(pod_uid);
         // The leading dot keeps a half-written file from ever being taken for a lease.
@@ -139,8 +141,9 @@ impl LeaseDir {
         let text = serde_json::to_vec(record)
             .map_err(io::Error::other)
             .map_err(NetError::file("encode", &path))?;
-        write_durably(&temporary, &path, &text).map_err(NetError::file("write", &path))?;
-        sync_dir(&self.leases).map_err(NetError::file("sync", &self.leases))
+        fs::write(&temporary, text)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(NetError::file("write", &path))
     }
 
     /// Remember where the addresses go on. Losing this in a crash is harmless: no pod survives one.
@@ -174,17 +177,6 @@ fn read_record(path: &Path) -> io::Result<Record> {
         return Err(io::Error::other("too large"));
     }
     serde_json::from_slice(&fs::read(path)?).map_err(io::Error::other)
-}
-
-fn write_durably(temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = File::create(temporary)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(temporary, path)
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Network {
         &self.config
     }
 
-    /// Reserve an address for the pod, durably. The same again for a pod that has one.
+    /// Reserve an address for the pod, on record. The same again for a pod that has one.
     ///
     /// # Errors
     /// [`NetError::Exhausted`], [`NetError::PodUid`], [`NetError::File`].
@@ -200,7 +200,7 @@ impl Network {
         sysctl::restore_forwarding(&self.config.state_dir)
     }
 
-    /// Check that the pod holds the lease and that its host ports are free, and record them durably
+    /// Check that the pod holds the lease and that its host ports are free, and record them
     /// before the first packet can arrive.
     fn claim_ports(
         &self,

@@ -48,7 +48,8 @@ fn execs(world: World) -> Duration {
     let mut times = Vec::new();
     for number in 0..ROUNDS {
         let input = ExecInput {
-            spec: &spec,
+            process: spec.process().as_ref().unwrap(),
+            filter: started.filter.as_ref(),
             args: &args,
             extra_env: &[],
             terminal: None,

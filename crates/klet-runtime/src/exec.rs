@@ -4,13 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use klet_sys::in_root::{Symlinks, open};
 use klet_sys::{SysError, fd, pidfd};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::Process;
 use rustix::fs::OFlags;
 
 use crate::error::{Phase, StartError};
 use crate::input::{ExecInput, Execed, Stdio};
 use crate::launch::{Launch, Undo, entrance};
-use crate::plan::{PlanError, Step, environment, plan_exec};
+use crate::plan::{Step, environment, plan_exec};
 use crate::prepare::{Sources, prepare, streams};
 
 /// Executes a command in a running container, with the container's user, capabilities, filter and
@@ -21,8 +21,8 @@ use crate::prepare::{Sources, prepare, streams};
 /// # Errors
 /// [`StartError`]; process and sub-cgroup are gone again.
 pub fn exec(input: &ExecInput<'_>, io: Option<Stdio>) -> Result<Execed, StartError> {
-    let process = session(input.spec, input.args)?;
-    let (steps, mut warnings) = plan_exec(&process, input.spec)?;
+    let process = session(input.process, input.args);
+    let (steps, mut warnings) = plan_exec(&process, input.filter.is_some())?;
     let undo = Undo::new(input.cgroup.exec_child(input.exec_number)?);
     let (tasks, cgroup) = entrance(undo.cgroup())?;
     let inherited = process.env().as_deref().unwrap_or_default();
@@ -30,7 +30,7 @@ pub fn exec(input: &ExecInput<'_>, io: Option<Stdio>) -> Result<Execed, StartErr
         rootfs: None,
         process: Some(input.init_pidfd),
         host_mounts: None,
-        seccomp: input.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()),
+        filter: input.filter,
         arguments: input.args,
         environment: environment(inherited.iter().chain(input.extra_env)),
         cgroup_v2: cgroup.is_some(),
@@ -56,11 +56,11 @@ pub fn exec(input: &ExecInput<'_>, io: Option<Stdio>) -> Result<Execed, StartErr
 }
 
 /// The container's process section with another command.
-fn session(spec: &Spec, args: &[String]) -> Result<Process, PlanError> {
-    let mut process = spec.process().clone().ok_or(PlanError::NoProcess)?;
+fn session(process: &Process, args: &[String]) -> Process {
+    let mut process = process.clone();
     process.set_args(Some(args.to_vec()));
     process.set_terminal(Some(false));
-    Ok(process)
+    process
 }
 
 /// The container's devpts, through the root of its init. The pidfd is asked again afterwards, so the

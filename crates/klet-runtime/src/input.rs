@@ -5,9 +5,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use klet_sys::features::Features;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 
 use crate::cgroup::Cgroup;
+use crate::seccomp::Filter;
 
 /// One container to start.
 #[derive(Debug)]
@@ -79,6 +80,8 @@ pub struct Started {
     pub cgroup: Cgroup,
     /// The master side of the terminal, if the spec asked for one.
     pub console: Option<OwnedFd>,
+    /// The compiled seccomp profile, for later execs.
+    pub filter: Option<Filter>,
     /// What could not be done to the letter on this machine (a clamped limit, for example).
     pub warnings: Vec<String>,
 }
@@ -86,8 +89,10 @@ pub struct Started {
 /// One command to execute inside a running container.
 #[derive(Debug)]
 pub struct ExecInput<'a> {
-    /// The container's spec: user, capabilities, seccomp profile, limits and environment are taken from it.
-    pub spec: &'a Spec,
+    /// The container's process section: user, capabilities, limits and environment are taken from it.
+    pub process: &'a Process,
+    /// The container's seccomp filter, as [`Started`] gave it.
+    pub filter: Option<&'a Filter>,
     /// The command and its arguments.
     pub args: &'a [String],
     /// Environment entries (`NAME=value`) added to, or replacing, those of the spec.

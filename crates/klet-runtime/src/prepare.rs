@@ -16,7 +16,7 @@ use klet_sys::mount::Attributes;
 use klet_sys::node::Device;
 use klet_sys::pty::{self, Terminal};
 use klet_sys::{SysError, capability, fd};
-use oci_spec::runtime::{LinuxDeviceType, LinuxSeccomp};
+use oci_spec::runtime::LinuxDeviceType;
 use rustix::fs::FileType;
 use rustix::thread::Gid;
 
@@ -25,7 +25,7 @@ pub(crate) use mount::{MountOp, Source};
 use crate::error::{Phase, StartError};
 use crate::input::{RootfsInput, Stdio};
 use crate::plan::{CapabilitySets, Step};
-use crate::seccomp;
+use crate::seccomp::Filter;
 
 /// One prepared step.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(crate) enum Op {
     WorkingDirectory(CString),
     FindProgram(Vec<CString>),
     CleanUp,
-    Seccomp(Vec<libc::sock_filter>, u32),
+    Seccomp(Option<Filter>),
     Execute(Program),
 }
 
@@ -94,7 +94,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) process: Option<BorrowedFd<'a>>,
     /// The mount namespace of sources that are shared.
     pub(crate) host_mounts: Option<BorrowedFd<'a>>,
-    pub(crate) seccomp: Option<&'a LinuxSeccomp>,
+    pub(crate) filter: Option<&'a Filter>,
     pub(crate) arguments: &'a [String],
     pub(crate) environment: Vec<String>,
     pub(crate) cgroup_v2: bool,
@@ -125,7 +125,7 @@ pub(crate) fn prepare(steps: &[Step], mut sources: Sources<'_>) -> Result<Prepar
     prepared.ops.reserve(steps.len());
     for step in steps {
         let op = match step {
-            Step::Seccomp => filter(&sources)?,
+            Step::Seccomp => Op::Seccomp(sources.filter.cloned()),
             Step::Capabilities(sets) => Op::Capabilities(held(*sets, &mut prepared.warnings)?),
             Step::Mount(planned) => {
                 let op = mount::prepare(planned, &sources, &mut prepared.devpts);
@@ -283,24 +283,6 @@ fn held(asked: CapabilitySets, warnings: &mut Vec<String>) -> Result<CapabilityS
         permitted: asked.permitted.and(held),
         ambient: asked.ambient.and(held),
     })
-}
-
-fn filter(sources: &Sources<'_>) -> Result<Op, StartError> {
-    let Some(profile) = sources.seccomp else { return Ok(Op::Seccomp(Vec::new(), 0)) };
-    let program = seccomp::compile(profile)?;
-    Ok(Op::Seccomp(program.instructions().to_vec(), flags(profile)))
-}
-
-fn flags(profile: &LinuxSeccomp) -> u32 {
-    use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
-    let flags = profile.flags().as_deref().unwrap_or_default();
-    let bits = flags.iter().map(|flag| match flag {
-        Flag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
-        Flag::SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-        // One thread needs no synchronisation, and WAIT_KILLABLE_RECV belongs to listeners.
-        _ => 0,
-    });
-    bits.fold(0, |all, bit| all | bit as u32)
 }
 
 /// The standard streams: a terminal's slave side, or the caller's pipes given to the container's user.

@@ -40,7 +40,7 @@ pub fn start_sandbox(
         rootfs: None,
         process: None,
         host_mounts: None,
-        seccomp: None,
+        filter: None,
         arguments: &arguments,
         environment: Vec::new(),
         cgroup_v2: cgroups.is_v2(),

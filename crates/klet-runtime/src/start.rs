@@ -8,6 +8,7 @@ use crate::input::{ContainerInput, Started, Stdio};
 use crate::launch::{Launch, Undo, entrance};
 use crate::plan::{Step, environment, plan};
 use crate::prepare::{Sources, prepare, streams};
+use crate::seccomp::Filter;
 
 /// Starts a container and returns once its program is executed.
 ///
@@ -29,12 +30,14 @@ pub fn start(
         warnings.extend(undo.cgroup().apply(resources)?.iter().map(ToString::to_string));
     }
     let (tasks, cgroup) = entrance(undo.cgroup())?;
+    let filter = linux.and_then(|linux| linux.seccomp().as_ref());
+    let filter = filter.map(Filter::compile).transpose()?;
     let process = input.spec.process().as_ref();
     let sources = Sources {
         rootfs: Some((input.rootfs, input.features)),
         process: input.join.map(|join| join.pidfd),
         host_mounts: input.host_mounts,
-        seccomp: linux.and_then(|linux| linux.seccomp().as_ref()),
+        filter: filter.as_ref(),
         arguments: process.and_then(|process| process.args().as_deref()).unwrap_or_default(),
         environment: environment(
             process.and_then(|process| process.env().as_deref()).unwrap_or_default().iter(),
@@ -61,5 +64,6 @@ pub fn start(
     };
     let launched = launch.run(|| undo.cgroup().oom_kills().is_ok_and(|kills| kills > 0))?;
     warnings.extend(launched.warnings);
-    Ok(Started { pid: launched.pid, pidfd: launched.pidfd, cgroup: undo.keep(), console, warnings })
+    let (pid, pidfd, cgroup) = (launched.pid, launched.pidfd, undo.keep());
+    Ok(Started { pid, pidfd, cgroup, console, filter, warnings })
 }

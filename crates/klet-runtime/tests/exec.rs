@@ -42,7 +42,8 @@ impl Running {
         let args: Vec<_> = args.iter().map(ToString::to_string).collect();
         let spec = self.world.spec();
         let input = ExecInput {
-            spec: &spec,
+            process: spec.process().as_ref().unwrap(),
+            filter: self.started.filter.as_ref(),
             args: &args,
             extra_env: &["EXTRA=more".to_owned(), "GREETING=bye".to_owned()],
             terminal,

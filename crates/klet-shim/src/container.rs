@@ -9,10 +9,11 @@ use klet_cri::{
     ShimErrorKind,
 };
 use klet_runtime::cgroup::{Cgroup, Cgroups};
+use klet_runtime::seccomp::Filter;
 use klet_runtime::{ContainerInput, JoinSandbox, RootfsInput, Stdio};
 use klet_sys::features::Features;
 use klet_sys::pidfd::{self, Exit};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::Process;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::output::{Log, Source, now_ns};
@@ -29,7 +30,9 @@ const RECORD_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Container {
     pub snapshot: ContainerSnapshot,
-    pub spec: Spec,
+    /// What execs take over: all of the spec that is still of use.
+    process: Option<Process>,
+    pub filter: Option<Filter>,
     pub live: Option<Live>,
     log: Log,
 }
@@ -150,7 +153,8 @@ impl Container {
             },
             log: Log::open(config.log.clone()),
             live: None,
-            spec: config.spec.clone(),
+            process: config.spec.process().clone(),
+            filter: None,
         };
         let started = match result {
             Ok(started) => started,
@@ -165,6 +169,7 @@ impl Container {
             discard(&started.pidfd, &started.cgroup);
             internal(error)
         })?;
+        container.filter = started.filter;
         container.snapshot.pid = Some(started.pid);
         container.snapshot.state = ContainerState::Running { started_at_ns };
         container.live = Some(Live {
@@ -193,6 +198,14 @@ impl Container {
             finished_at_ns: now_ns(),
         });
         (self, Some(ShimError { kind: ShimErrorKind::Start, message }))
+    }
+
+    /// The process section of the spec, for execs.
+    ///
+    /// # Errors
+    /// There is none: a container without one is never started.
+    pub fn process(&self) -> Result<&Process, ShimError> {
+        self.process.as_ref().ok_or_else(|| internal("the container has no process section"))
     }
 
     /// Descriptors to wait for: the process, then its outputs.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ use removal::Removal;
 
 /// A shim that nobody gives a sandbox within this time ends: nothing leaks.
 const UNUSED: Duration = Duration::from_secs(60);
+/// Quiet after a container's start in which the memory it took to understand the request is given back.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// After a connection could not be taken (no descriptor left), the next try.
 const DEAF: Duration = Duration::from_millis(100);
@@ -75,6 +77,8 @@ struct Pod {
     born: Instant,
     buffer: Vec<u8>,
     records: Vec<u8>,
+    /// When memory that requests took is given back.
+    trim_at: Option<Instant>,
     over: bool,
 }
 
@@ -117,8 +121,10 @@ pub fn supervise(run: &Path, uid: &str, own_cgroup: &str) -> io::Result<()> {
         born: Instant::now(),
         buffer: vec![0; READ],
         records: Vec::new(),
+        trim_at: None,
         over: false,
     };
+    pod.take_first_client()?;
     let served = pod.serve();
     // The end of the process closes everything, the log with its lock first: whoever sees the
     // connection end may start the next supervisor at once.
@@ -177,7 +183,7 @@ impl Pod {
         let containers = self.containers.values().filter_map(Container::due);
         let sessions = self.sessions.values().filter_map(|session| session.due);
         let removal = self.removal.iter().filter_map(Removal::due);
-        let others = unused.into_iter().chain(removal).chain(self.deaf_until);
+        let others = unused.into_iter().chain(removal).chain(self.deaf_until).chain(self.trim_at);
         containers.chain(sessions).chain(others).min()
     }
 
@@ -231,8 +237,8 @@ impl Pod {
 
     fn accept(&mut self) {
         loop {
-            let stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
+            match self.listener.accept() {
+                Ok((stream, _)) => self.add_client(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
                     // It would be told again at once, without end.
@@ -240,16 +246,34 @@ impl Pod {
                     self.deaf_until = Some(Instant::now() + DEAF);
                     return;
                 }
-            };
-            if self.clients.len() >= MAX_CONNECTIONS {
-                continue;
-            }
-            let Ok(client) = Client::accept(stream) else { continue };
-            let key = self.new_key();
-            if self.poll.add(&client.stream, Token::Client(key)).is_ok() {
-                self.clients.insert(key, client);
             }
         }
+    }
+
+    fn add_client(&mut self, stream: UnixStream) {
+        if self.clients.len() >= MAX_CONNECTIONS {
+            return;
+        }
+        let Ok(client) = Client::accept(stream) else { return };
+        let key = self.new_key();
+        if self.poll.add(&client.stream, Token::Client(key)).is_ok() {
+            self.clients.insert(key, client);
+        }
+    }
+
+    /// Whoever started the shim may have given it a connection as its standard input.
+    fn take_first_client(&mut self) -> io::Result<()> {
+        let stdin = io::stdin();
+        let kind = rustix::fs::fstat(&stdin)?.st_mode;
+        if rustix::fs::FileType::from_raw_mode(kind) != rustix::fs::FileType::Socket {
+            return Ok(());
+        }
+        let stream = UnixStream::from(stdin.as_fd().try_clone_to_owned()?);
+        // With a second descriptor left open the peer would not see the connection end.
+        let null = std::fs::File::open("/dev/null")?;
+        klet_sys::fd::duplicate_onto(null.as_fd(), 0).map_err(io::Error::other)?;
+        self.add_client(stream);
+        Ok(())
     }
 
     fn new_key(&mut self) -> u32 {
@@ -329,6 +353,11 @@ impl Pod {
         if self.deaf_until.is_some_and(|until| now >= until) {
             let heard = self.poll.add(&self.listener, Token::Listener).is_ok();
             self.deaf_until = (!heard).then(|| now + DEAF);
+        }
+        if self.trim_at.is_some_and(|at| now >= at) {
+            self.trim_at = None;
+            klet_sys::memory::trim_heap();
+            klet_sys::memory::trim_stack();
         }
     }
 

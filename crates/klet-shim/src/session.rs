@@ -79,7 +79,8 @@ impl Session {
             ExecIo::Capture { .. } => (None, false),
         };
         let input = ExecInput {
-            spec: &container.spec,
+            process: container.process()?,
+            filter: container.filter.as_ref(),
             args: &config.args,
             extra_env: &config.env,
             terminal,

@@ -64,3 +64,37 @@ pub fn fork_like(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Clon
         }
     }
 }
+
+/// Room for the calls a child makes before it executes a program, bytes.
+const STACK: usize = 64 << 10;
+
+/// Runs `child` in a new process that shares the caller's memory, as vfork(2) does: nothing of the
+/// caller is copied, however large it is. The calling thread waits until the child has executed a
+/// program or ended, which it does when `child` returns.
+///
+/// Gives the child's number and a handle on it. The child must make async-signal-safe calls only and
+/// run with all signals blocked, like any child of a threaded process; what it changes in memory, the
+/// caller sees.
+///
+/// # Errors
+/// Those of clone(2).
+pub fn vfork_like<F: FnMut()>(mut child: F) -> Result<(i32, OwnedFd), SysError> {
+    extern "C" fn enter<F: FnMut()>(child: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the caller passes a live `F` and does not touch it while the child runs.
+        let child = unsafe { &mut *child.cast::<F>() };
+        child();
+        crate::process::exit_now(127)
+    }
+    let mut stack = vec![0u128; STACK / size_of::<u128>()];
+    let mut pidfd: libc::c_int = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let top = stack.as_mut_ptr_range().end.cast();
+    // SAFETY: `top` is the aligned end of a live stack, which together with `child` outlives the child's
+    // stay in this memory, because CLONE_VFORK keeps this thread waiting; `pidfd` is a live c_int.
+    let answer =
+        unsafe { libc::clone(enter::<F>, top, flags, (&raw mut child).cast(), &raw mut pidfd) };
+    let pid = check("clone", answer.into())?;
+    // SAFETY: on success with CLONE_PIDFD the kernel stored a new descriptor that only we hold.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((pid as i32, pidfd))
+}

@@ -17,6 +17,7 @@ pub mod in_root;
 pub mod keyring;
 pub mod limits;
 pub mod memfd;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::clone::{Cloned, fork_like};
+use crate::clone::{Cloned, fork_like, vfork_like};
 use crate::error::{Errno, SysError};
 use crate::exec::{Vector, execute_file};
 use crate::{fd, pidfd, process, signal};
@@ -47,17 +47,10 @@ pub fn spawn(program: &Program<'_>) -> Result<Spawned, SysError> {
     }
     let (reader, writer) = fd::pipe()?;
     let mask = signal::block_all()?;
-    let cloned = fork_like(0, program.cgroup);
-    if let Ok(Cloned::Child) = cloned {
-        let error = run(program, writer.as_fd());
-        let _ = process::write_once(writer.as_fd(), &error.errno.0.to_ne_bytes());
-        process::exit_now(127);
-    }
+    let begun = begin(program, writer.as_fd());
     signal::restore(&mask)?;
     drop(writer);
-    let Cloned::Parent { pid, pidfd } = cloned? else {
-        return Err(SysError::new("clone3", libc::EINVAL));
-    };
+    let (pid, pidfd) = begun?;
     let mut errno = [0; 4];
     if fd::read(&reader, &mut errno)? == 0 {
         return Ok(Spawned { pid, pidfd });
@@ -68,6 +61,25 @@ pub fn spawn(program: &Program<'_>) -> Result<Spawned, SysError> {
         object: String::new(),
         errno: Errno(i32::from_ne_bytes(errno)),
     })
+}
+
+/// Copying a large process costs milliseconds, so the child borrows this one's memory until it
+/// executes; only clone3(2) can put it into a cgroup, and that copies.
+fn begin(program: &Program<'_>, report: BorrowedFd<'_>) -> Result<(i32, OwnedFd), SysError> {
+    let child = || {
+        let error = run(program, report);
+        let _ = process::write_once(report, &error.errno.0.to_ne_bytes());
+    };
+    if program.cgroup.is_none() {
+        return vfork_like(child);
+    }
+    match fork_like(0, program.cgroup)? {
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Child => {
+            child();
+            process::exit_now(127)
+        }
+    }
 }
 
 /// The child's part; returns only a failure.

@@ -5,6 +5,7 @@
 mod correlate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +24,11 @@ const TTL: SignedDuration = SignedDuration::from_hours(1);
 /// Events kept at most; the oldest go first.
 const MOST: usize = 4096;
 /// New events after which their number is looked at.
-const LOOK: u32 = 256;
+const LOOK: usize = 256;
+/// Events written at once, at most.
+const BATCH: usize = 64;
+/// How long events that come together are waited for.
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// Kubernetes' two kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +143,31 @@ fn about(pod: &Pod, field_path: Option<String>) -> ObjectReference {
 async fn write(registry: Registry, mut incoming: mpsc::Receiver<EventRecord>) {
     let mut correlator = Correlator::default();
     let mut new = 0;
-    while let Some(record) = incoming.recv().await {
+    let mut batch = Vec::new();
+    while incoming.recv_many(&mut batch, BATCH).await > 0 {
+        // A pod's start tells half a dozen events within milliseconds: they share one write to the disk.
+        tokio::time::sleep(GATHERING).await;
+        while batch.len() < BATCH
+            && let Ok(record) = incoming.try_recv()
+        {
+            batch.push(record);
+        }
+        new += write_batch(&registry, &mut correlator, batch.drain(..)).await;
+        if new >= LOOK {
+            new = 0;
+            expire(&registry).await;
+        }
+    }
+}
+
+/// Writes events; the number of those that were new.
+async fn write_batch(
+    registry: &Registry,
+    correlator: &mut Correlator,
+    batch: impl Iterator<Item = EventRecord>,
+) -> usize {
+    let (mut fresh, mut new): (Vec<(EventRecord, Key)>, usize) = (Vec::new(), 0);
+    for record in batch {
         let (record, key) = match correlator.consider(record, Timestamp::now()) {
             Verdict::Dropped => continue,
             Verdict::New(record, key) => (record, key),
@@ -151,32 +180,42 @@ async fn write(registry: Registry, mut incoming: mpsc::Receiver<EventRecord>) {
                 }
             }
         };
-        if create(&registry, &mut correlator, &record, key).await {
-            new += 1;
+        if fresh.iter().all(|(_, other)| *other != key) {
+            fresh.push((record, key));
+            continue;
         }
-        if new >= LOOK {
-            new = 0;
-            expire(&registry).await;
+        // Twice in one batch: the second is a repetition as soon as the first is written.
+        new += create(registry, correlator, std::mem::take(&mut fresh)).await;
+        match correlator.again(&key) {
+            Some((name, count)) => {
+                let namespace = klet_apiserver::events::namespace(&record.object);
+                let _ = registry.repeat_event(namespace, &name, count, &record.message).await;
+            }
+            None => fresh.push((record, key)),
         }
     }
+    new + create(registry, correlator, fresh).await
 }
 
+/// Writes new events, all at once; the number of those written.
 async fn create(
     registry: &Registry,
     correlator: &mut Correlator,
-    record: &EventRecord,
-    key: Key,
-) -> bool {
-    match registry.create_event(record).await {
-        Ok(name) => {
-            correlator.written(key, name);
-            true
-        }
-        Err(error) => {
-            tracing::warn!(%error, reason = record.reason, "event not written");
-            false
+    fresh: Vec<(EventRecord, Key)>,
+) -> usize {
+    let writes = fresh.iter().map(|(record, _)| registry.create_event(record));
+    let results = join_all(writes).await;
+    let mut written = 0;
+    for (result, (record, key)) in results.into_iter().zip(fresh) {
+        match result {
+            Ok(name) => {
+                correlator.written(key, name);
+                written += 1;
+            }
+            Err(error) => tracing::warn!(%error, reason = record.reason, "event not written"),
         }
     }
+    written
 }
 
 /// Removes events that are older than an hour, and the oldest of too many.

@@ -70,11 +70,13 @@ fn run(flags: Flags) -> anyhow::Result<()> {
     start_logging(config.log_level);
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // One thread runs what waits, another pool what blocks: two would wake each other for every event.
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config))
+    // On a worker, where accepting a connection and answering it need not wake each other.
+    runtime.block_on(async { tokio::spawn(serve(config)).await? })
 }
 
 /// Descriptors enough for a thousand watches and hundreds of pods, as far as the machine allows.

@@ -56,16 +56,3 @@ impl Watcher {
         }
     }
 }
-
-/// Returns once `path` exists; its directory exists already.
-///
-/// # Errors
-/// The directory cannot be watched.
-pub async fn until_exists(path: &Path) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let watcher = Watcher::new(directory, WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
-    while !path.exists() {
-        watcher.changed().await?;
-    }
-    Ok(())
-}

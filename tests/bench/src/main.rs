@@ -162,15 +162,15 @@ fn measure(flags: &Flags, dir: &Path) -> anyhow::Result<()> {
     let wanted = |group| flags.only.is_empty() || flags.only.contains(&group);
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
     if wanted(Group::Memory) {
-        rows.extend(memory::measure(&world, podman.as_ref())?);
+        let (more, told) = memory::measure(&world, podman.as_ref())?;
+        rows.extend(more);
+        notes.extend(told);
     }
     if wanted(Group::Container) {
         rows.extend(container::measure(&world, flags.repetitions)?);
     }
     if wanted(Group::Pod) {
-        let (more, told) = pod::measure(&world, podman.as_ref(), flags.repetitions)?;
-        rows.extend(more);
-        notes.extend(told);
+        rows.extend(pod::measure(&world, podman.as_ref(), flags.repetitions)?);
     }
     if wanted(Group::Many) {
         rows.extend(many::measure(&world)?);

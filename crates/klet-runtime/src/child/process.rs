@@ -93,7 +93,7 @@ impl<'a> Child<'a> {
                 handshake::ready(self.report);
                 Ok(())
             }
-            Op::Seccomp(program, flags) => seccomp::load(program, *flags),
+            Op::Seccomp(Some(filter)) => seccomp::load(filter.instructions(), filter.flags()),
             Op::Execute(program) => Err(self.execute(program)),
             _ => Ok(()),
         }

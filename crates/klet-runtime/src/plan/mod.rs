@@ -74,14 +74,14 @@ pub fn plan(input: &ContainerInput<'_>) -> Result<StartPlan, PlanError> {
 ///
 /// # Errors
 /// [`PlanError`].
-pub fn plan_exec(process: &Process, spec: &Spec) -> Result<(Vec<Step>, Vec<String>), PlanError> {
+pub fn plan_exec(process: &Process, seccomp: bool) -> Result<(Vec<Step>, Vec<String>), PlanError> {
     process::check(process)?;
     let mut warnings = Vec::new();
     let mut steps = vec![Step::EnterCgroup];
     steps.extend(process.oom_score_adj().map(Step::OomScoreAdj));
     let all = SHARED | libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP;
     steps.extend([Step::JoinProcess(all), Step::StandardStreams]);
-    process::steps(process, has_seccomp(spec), &mut steps, &mut warnings)?;
+    process::steps(process, seccomp, &mut steps, &mut warnings)?;
     Ok((steps, warnings))
 }
 

@@ -41,6 +41,47 @@ impl Program {
     }
 }
 
+/// A compiled profile and how it is loaded: made once for a container and all execs in it.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    program: Program,
+    flags: u32,
+}
+
+impl Filter {
+    /// Compiles a profile.
+    ///
+    /// # Errors
+    /// As [`compile`].
+    pub fn compile(profile: &LinuxSeccomp) -> Result<Self, SeccompError> {
+        Ok(Self { program: compile(profile)?, flags: flags(profile) })
+    }
+
+    /// The instructions, in the kernel's layout.
+    #[must_use]
+    pub fn instructions(&self) -> &[sock_filter] {
+        self.program.instructions()
+    }
+
+    /// `SECCOMP_FILTER_FLAG_*`.
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+}
+
+fn flags(profile: &LinuxSeccomp) -> u32 {
+    use oci_spec::runtime::LinuxSeccompFilterFlag as Flag;
+    let flags = profile.flags().as_deref().unwrap_or_default();
+    let bits = flags.iter().map(|flag| match flag {
+        Flag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
+        Flag::SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+        // One thread needs no synchronisation, and WAIT_KILLABLE_RECV belongs to listeners.
+        _ => 0,
+    });
+    bits.fold(0, |all, bit| all | bit as u32)
+}
+
 /// Compiles a profile for the architecture klet runs on.
 ///
 /// Names that this architecture does not know are skipped: profiles list the calls of all.

@@ -11,7 +11,7 @@ use klet_cri::{
 use klet_runtime::SandboxInput;
 use klet_sys::pidfd;
 
-use super::{Pause, Pod, error};
+use super::{Pause, Pod, QUIET, error};
 use crate::container::{Container, OomEvent, discard};
 use crate::poll::Token;
 use crate::record;
@@ -150,6 +150,7 @@ impl Pod {
             None => started(&container),
         };
         self.containers.insert(key, container);
+        self.trim_at = Some(Instant::now() + QUIET);
         answer
     }
 

@@ -96,6 +96,14 @@ impl Correlator {
         *self.told.entry(key, Told::default) = Told { name: Some(name), count: 1 };
     }
 
+    /// Counts an event of this key once more, if one is written: its name and the count.
+    pub fn again(&mut self, key: &Key) -> Option<(String, i32)> {
+        let told = self.told.entry(key.clone(), Told::default);
+        let name = told.name.clone()?;
+        told.count = told.count.saturating_add(1);
+        Some((name, told.count))
+    }
+
     fn fold(&mut self, mut record: EventRecord, now: Timestamp) -> (EventRecord, Key) {
         let similarity = (source(&record), record.kind.clone(), record.reason.clone());
         let similar = self.similar.entry(similarity.clone(), Similar::default);

@@ -8,7 +8,7 @@ use klet_api::Container;
 use klet_cri::{
     ContainerConfig, LogConfig, Namespace, Reply, Request, Rootfs, ShimErrorKind, limits,
 };
-use klet_image::{Image, ImageStore};
+use klet_image::Image;
 use klet_pod::{ContainerKind, Kill, Start, text};
 use klet_spec::ConfigError;
 use klet_spec::compose::{ImageFacts, Input, ResolvedUser, compose};
@@ -108,7 +108,7 @@ impl Worker {
         start: &Start,
         container: &Container,
     ) -> Result<String, Failure> {
-        let image = self.image(start, container).await?;
+        let image = self.image(start, container)?;
         self.ensure_volumes()
             .await
             .map_err(|error| Failure::new("CreateContainerConfigError", format!("{error:#}")))?;
@@ -116,7 +116,7 @@ impl Worker {
             |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
         let id = ids::random().map_err(internal)?;
         let attempt = Attempt { start, container, id, image };
-        let config = self.configure(&attempt).await?;
+        let config = self.configure(&attempt)?;
         let target = (start.kind, start.name.as_str());
         let events = &self.node.events;
         events.container(
@@ -148,32 +148,31 @@ impl Worker {
     }
 
     /// The image, or why it cannot be had. klet pulls nothing: what is not loaded is not there.
-    async fn image(&mut self, start: &Start, container: &Container) -> Result<Image, Failure> {
+    fn image(&mut self, start: &Start, container: &Container) -> Result<Image, Failure> {
         let name = container.image.clone().unwrap_or_default();
         let target = (start.kind, start.name.as_str());
-        let (images, wanted) = (self.node.images.clone(), name.clone());
-        let found = tokio::task::spawn_blocking(move || images.resolve(&wanted)).await;
+        // A look into memory: another thread would take longer to wake than to answer.
+        let found = self.node.images.resolve(&name);
         let events = self.node.events.clone();
         let event = |severity, reason: &str, text: String| {
             events.container(&self.pod, target, severity, reason, text);
         };
         match found {
-            Ok(Ok(Some(image))) => {
+            Ok(Some(image)) => {
                 event(Severity::Normal, "Pulled", text::image_present(&name));
                 Ok(image)
             }
-            Ok(Ok(None)) if container.image_pull_policy.as_deref() == Some("Never") => {
+            Ok(None) if container.image_pull_policy.as_deref() == Some("Never") => {
                 let message = text::image_never_pull(&name);
                 event(Severity::Warning, "ErrImageNeverPull", message.clone());
                 Err(Failure::image("ErrImageNeverPull", message))
             }
-            Ok(Ok(None)) => Err(self.pull(target, &name)),
-            Ok(Err(error)) => {
+            Ok(None) => Err(self.pull(target, &name)),
+            Err(error) => {
                 let message = text::invalid_image_name(&name, &error.to_string());
                 event(Severity::Warning, "InspectFailed", message.clone());
                 Err(Failure::image("InvalidImageName", message))
             }
-            Err(error) => Err(Failure::image("ImageInspectError", error.to_string())),
         }
     }
 
@@ -198,7 +197,7 @@ impl Worker {
     }
 
     /// Everything the shim needs to start the container.
-    async fn configure(&self, attempt: &Attempt<'_>) -> Result<ContainerConfig, Failure> {
+    fn configure(&self, attempt: &Attempt<'_>) -> Result<ContainerConfig, Failure> {
         let internal =
             |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
         let Attempt { start, container, id, image } = attempt;
@@ -250,7 +249,7 @@ impl Worker {
             name: container.name.clone(),
             attempt: start.attempt,
             spec,
-            rootfs: self.rootfs(id, image).await.map_err(internal)?,
+            rootfs: self.rootfs(id, image).map_err(internal)?,
             join: self.joined(),
             log: self.log(start).map_err(internal)?,
             stdin: container.stdin == Some(true),
@@ -360,17 +359,12 @@ impl Worker {
         Ok(mounts)
     }
 
-    async fn rootfs(&self, id: &str, image: &Image) -> anyhow::Result<Rootfs> {
+    fn rootfs(&self, id: &str, image: &Image) -> anyhow::Result<Rootfs> {
         let marks = self.identity.dir.join("snapshots");
-        let (images, image, id): (ImageStore, _, _) =
-            (self.node.images.clone(), image.clone(), id.to_owned());
-        let snapshot = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            // The mark comes first: a snapshot without one would never be found again.
-            std::fs::create_dir_all(&marks)?;
-            std::fs::write(marks.join(&id), b"")?;
-            Ok(images.prepare_snapshot(&image, &id)?)
-        });
-        let snapshot = snapshot.await??;
+        // The mark comes first: a snapshot without one would never be found again.
+        std::fs::create_dir_all(&marks)?;
+        std::fs::write(marks.join(id), b"")?;
+        let snapshot = self.node.images.prepare_snapshot(image, id)?;
         let (lower, upper, work) = (snapshot.lower, snapshot.upper, snapshot.work);
         Ok(Rootfs::Overlay { lower, upper, work })
     }

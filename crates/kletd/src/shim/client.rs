@@ -109,6 +109,14 @@ impl Shim {
     /// As [`Self::connect`].
     pub async fn connect_within(limit: Duration, directory: &PodRunDir) -> Result<Self, CallError> {
         let stream = UnixStream::connect(directory.socket()).map_err(CallError::gone)?;
+        Self::greet(limit, stream).await
+    }
+
+    /// Agrees on a protocol version with the shim at the other end, which may take `limit` to answer.
+    ///
+    /// # Errors
+    /// It ends or does not answer, or speaks no common version.
+    pub async fn greet(limit: Duration, stream: UnixStream) -> Result<Self, CallError> {
         stream.set_nonblocking(true).map_err(CallError::gone)?;
         let inner = Arc::new(Inner {
             socket: crate::wait::asynchronous(stream, Interest::READABLE | Interest::WRITABLE)

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ use super::client::Shim;
 /// The static shim binary, built beside kletd.
 static SHIM: &[u8] = include_bytes!(env!("KLET_SHIM_BINARY"));
 
-/// How long a new shim may take until it listens.
+/// How long the end of a shim's process may come after the end of its connection.
+const ENDING: Duration = Duration::from_secs(1);
+/// How long a new shim may take until it answers or listens.
 const LISTENING: Duration = Duration::from_secs(10);
 
 /// How often a shim of a former daemon is looked at.
@@ -42,6 +45,8 @@ impl Launcher {
     pub fn new(run: PathBuf, cgroup_parent: String, cgroups: Cgroups) -> anyhow::Result<Self> {
         let image =
             klet_sys::memfd::sealed(c"klet-shim", SHIM).context("cannot prepare the shim")?;
+        // It is in memory twice now; the copy in this program's own file is of no more use.
+        klet_sys::memory::page_out(SHIM);
         Ok(Self { image, run, cgroup_parent, cgroups })
     }
 
@@ -51,21 +56,22 @@ impl Launcher {
         format!("{}/shims/pod{pod_uid}", self.cgroup_parent.trim_end_matches('/'))
     }
 
-    /// Starts the shim of a pod and connects to it.
+    /// Starts the shim of a pod and greets it.
     ///
     /// # Errors
-    /// It cannot be executed, ends at once, or does not listen in time.
+    /// It cannot be executed, ends at once, or does not answer in time.
     pub async fn start(&self, pod_uid: &str) -> anyhow::Result<Shim> {
-        let directory = PodRunDir::new(&self.run, pod_uid);
-        let ended = self.execute(pod_uid).context("cannot start the pod's supervisor")?;
-        let socket = directory.socket();
-        tokio::select! {
-            listening = tokio::time::timeout(LISTENING, crate::wait::until_exists(&socket)) => {
-                listening.context("the pod's supervisor did not start listening in time")??;
-            }
-            _ = ended => bail!("the pod's supervisor ended: {}", last_words(&directory)),
+        let (stream, ended) = self.execute(pod_uid).context("cannot start the pod's supervisor")?;
+        let error = match Shim::greet(LISTENING, stream).await {
+            Ok(shim) => return Ok(shim),
+            Err(error) => error,
+        };
+        // A connection that ended is told of before the process that held it.
+        if tokio::time::timeout(ENDING, ended).await.is_ok() {
+            let directory = PodRunDir::new(&self.run, pod_uid);
+            bail!("the pod's supervisor ended: {}", last_words(&directory));
         }
-        Shim::connect(&directory).await.context("cannot connect to the pod's new supervisor")
+        Err(error).context("the pod's new supervisor does not answer")
     }
 
     /// The shim that a former daemon started for the pod and did not live to speak to. It holds
@@ -96,7 +102,8 @@ impl Launcher {
         None
     }
 
-    fn execute(&self, pod_uid: &str) -> anyhow::Result<oneshot::Receiver<()>> {
+    /// The shim finds its first connection as its standard input: nobody waits for a socket to appear.
+    fn execute(&self, pod_uid: &str) -> anyhow::Result<(UnixStream, oneshot::Receiver<()>)> {
         let directory = PodRunDir::new(&self.run, pod_uid);
         let cgroup_path = self.cgroup(pod_uid);
         let run = self.run.to_str().context("the runtime directory's path is not UTF-8")?;
@@ -105,7 +112,8 @@ impl Launcher {
             .map(CString::new)
             .collect::<Result<Vec<_>, _>>()
             .context("a path contains a NUL byte")?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let null = File::options().write(true).open("/dev/null")?;
+        let (ours, theirs) = UnixStream::pair()?;
         let log = File::options().append(true).create(true).open(log_path(&directory))?;
         // The shim inherits the lock with the file: see `lingering`.
         log.try_lock().context("the pod has another supervisor")?;
@@ -114,10 +122,10 @@ impl Launcher {
             image: self.image.as_fd(),
             arguments: Vector::new(arguments),
             environment: Vector::new(Vec::new()),
-            descriptors: &[null.as_fd(), null.as_fd(), log.as_fd()],
+            descriptors: &[theirs.as_fd(), null.as_fd(), log.as_fd()],
             cgroup: cgroup.as_ref().map(AsFd::as_fd),
         })?;
-        reap(spawned.pidfd)
+        Ok((ours, reap(spawned.pidfd)?))
     }
 
     /// On cgroup v2 the shim is born in its cgroup: moving a process there would cost milliseconds.

@@ -118,7 +118,7 @@ pub fn measure(
     world: &World,
     podman: Option<&Podman>,
     repetitions: usize,
-) -> anyhow::Result<(Vec<Row>, Vec<String>)> {
+) -> anyhow::Result<Vec<Row>> {
     let crun = crun(world)?;
     let mut fifo = Fifo::new(&world.dir.join("b"))?;
     klet(world, &mut fifo, "warm", &mut Times::default())?;
@@ -212,13 +212,13 @@ fn play(
 }
 
 impl Times {
-    fn rows(&self) -> anyhow::Result<(Vec<Row>, Vec<String>)> {
+    fn rows(&self) -> anyhow::Result<Vec<Row>> {
         let ms = |samples: &Samples| samples.summary().context("no samples").map(|s| (s, "ms"));
         let (first, delete) = (ms(&self.first)?, ms(&self.delete)?);
         let (crun, play, down) = (self.crun.summary(), self.play.summary(), self.down.summary());
         let starts = "apply sent to first instruction";
         let gone = "delete of a pod that obeys TERM to gone with nothing left";
-        let rows = vec![
+        Ok(vec![
             Row::new(SECTION, starts, first, ("`crun run`, whole command", crun), 1.0),
             Row::new(SECTION, starts, first, ("`podman kube play`, same moment", play), 1.0 / 15.0),
             Row::new(
@@ -236,8 +236,7 @@ impl Times {
             ),
             Row::new(SECTION, gone, delete, ("`crun run`, whole command", crun), 1.0),
             Row::new(SECTION, gone, delete, ("`podman kube down`", down), 1.0),
-        ];
-        Ok((rows, Vec::new()))
+        ])
     }
 }
 
