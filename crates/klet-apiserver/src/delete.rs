@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::meta;
 use crate::query::Query;
-use crate::{meta, mirror};
 
 /// `DeleteOptions`, of body and query.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -129,9 +129,6 @@ pub(crate) fn namespace(object: &Value, empty: bool, now: Timestamp) -> Deletion
 pub(crate) fn pod(object: &Value, grace: Option<i64>, now: Timestamp) -> Deletion {
     // A negative grace counts as the shortest one.
     let grace = grace.map(|grace| if grace < 0 { 1 } else { grace });
-    if mirror::stays(object) {
-        return Deletion::Mark(mirror::reborn(object));
-    }
     let metadata = &object["metadata"];
     if let Some(deadline) = metadata["deletionTimestamp"].as_str() {
         return shorten(object, deadline, grace, now);

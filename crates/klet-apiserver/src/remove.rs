@@ -110,7 +110,9 @@ fn decide(
     view: &View<'_>,
 ) -> Deletion {
     let now = Timestamp::now();
-    if resource.is_pod() {
+    if resource.is_pod() && mirror::stays(object) {
+        Deletion::Mark(mirror::reborn(object))
+    } else if resource.is_pod() {
         delete::pod(object, options.grace_period_seconds, now)
     } else if resource.is_namespace() {
         let name = meta::field(object, "name").unwrap_or_default();

@@ -122,8 +122,10 @@ impl Network {
         let Some(record) = lock(&self.leases).get(pod_uid).cloned() else {
             return self.dir.remove(pod_uid);
         };
-        if !record.host_ports.is_empty() {
-            self.close_ports(&record.host_ports, record.ip, &lock(&self.table))?;
+        // Held until the lease is gone: who looks in between would put the elements back.
+        let table = (!record.host_ports.is_empty()).then(|| lock(&self.table));
+        if let Some(table) = &table {
+            self.close_ports(&record.host_ports, record.ip, table)?;
         }
         self.dir.remove(pod_uid)?;
         lock(&self.leases).remove(pod_uid);

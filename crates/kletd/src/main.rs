@@ -22,6 +22,7 @@ mod static_pods;
 mod timeline;
 mod wait;
 
+use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -92,7 +93,11 @@ fn raise_file_limit() {
 }
 
 fn start_logging(level: tracing::Level) {
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let format = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(coloured)
+        .with_target(false);
     tracing_subscriber::registry().with(format).with(Targets::new().with_default(level)).init();
 }
 
@@ -207,6 +212,8 @@ fn make_private(directory: &Path) -> anyhow::Result<()> {
 fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // The terminal it was started from may close: from here on its signal ends nobody.
+    let _ = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = term.recv() => {}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use klet_api::{Pod, decode, defaults, manifest, validate};
-use klet_apiserver::{Admission, MIRROR, RegistryError};
+use klet_apiserver::{Admission, MIRROR, RegistryError, node_uid};
 use klet_store::EventKind;
 use rustix::fs::inotify::WatchFlags;
 use sha2::{Digest, Sha256};
@@ -196,7 +196,7 @@ fn decide(scan: &Scan, present: &[Pod]) -> Vec<Step> {
         let same =
             scan.wanted.get(&key).is_some_and(|wanted| note(wanted, HASH) == note(pod, HASH));
         if !same && !from_bad_file && pod.metadata.deletion_timestamp.is_none() {
-            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            let uid = node_uid(pod).to_owned();
             steps.push(Step::End { key, uid });
         }
     }

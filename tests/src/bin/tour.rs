@@ -31,15 +31,15 @@ fn main() -> anyhow::Result<()> {
 fn in_order(world: &World) -> anyhow::Result<()> {
     chapter(1, "Init containers run one after the other, each to completion; then the app starts.");
     apply(world, "init-containers.yaml")?;
-    let watch = Watch::start(world, "myapp-pod")?;
-    until_ready(world, "myapp-pod")?;
+    let watch = Watch::start(world, "init-demo")?;
+    until_ready(world, "init-demo")?;
     watch.stop()?;
     world.until("the app has spoken", |world| {
         let log =
-            world.request_text("GET", "/api/v1/namespaces/default/pods/myapp-pod/log", b"")?;
+            world.request_text("GET", "/api/v1/namespaces/default/pods/init-demo/log", b"")?;
         Ok(log.contains("running").then_some(()))
     })?;
-    say(world, &["logs", "myapp-pod"])
+    say(world, &["logs", "init-demo"])
 }
 
 fn lifecycle_demo(world: &World) -> anyhow::Result<()> {

@@ -86,7 +86,7 @@ impl Apply {
             return Ok(wanted);
         }
         let path = with_query(&document.kind.path(Some(namespace), None), &self.dry_run.query());
-        let created = context.client.post(&path, &wanted).await;
+        let created = context.client.post(&path, &super::anew(wanted)).await;
         created.map_err(|error| document.explain(error, "creating"))
     }
 

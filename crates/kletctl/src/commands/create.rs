@@ -129,7 +129,7 @@ impl How {
         let namespace = settle_namespace(context, kind, &mut object)?;
         if self.dry_run != DryRun::Client {
             let path = with_query(&kind.path(Some(&namespace), None), &self.dry_run.query());
-            object = context.client.post(&path, &object).await?;
+            object = context.client.post(&path, &super::anew(object)).await?;
         }
         let done = format!("created{}", self.dry_run.suffix());
         output::report(&object, self.output.as_ref(), &done)

@@ -61,6 +61,15 @@ impl DryRun {
     }
 }
 
+/// An object as it is created: `get -o yaml` of an object that was is a manifest, too, and the server
+/// gives versions of its own.
+pub(crate) fn anew(mut object: Value) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    object
+}
+
 /// Settles the namespace of an object from a manifest, and sets it in the object.
 pub(crate) fn settle_namespace(
     context: &Context,

@@ -47,7 +47,7 @@ impl Replace {
         let object = if self.force {
             self.remove(context, document, &namespace, &path).await?;
             let path = document.kind.path(Some(&namespace), None);
-            context.client.post(&with_query(&path, &query), &object).await?
+            context.client.post(&with_query(&path, &query), &super::anew(object)).await?
         } else {
             context.client.put(&with_query(&path, &query), &object).await?
         };

@@ -31,9 +31,14 @@ impl Worker {
     /// Any step; told as `FailedMount` or `FailedCreatePodSandBox`.
     pub async fn create_sandbox(&mut self, attempt: u32) -> anyhow::Result<()> {
         self.drop_shim().await.context("cannot end the former pod sandbox")?;
-        self.make_directories().context("error making pod data directories")?;
-        objects::keep(&self.identity.dir, &self.pod)
-            .context("error making pod data directories")?;
+        let kept =
+            self.make_directories().and_then(|()| objects::keep(&self.identity.dir, &self.pod));
+        if let Err(error) = kept {
+            let text = format!("error making pod data directories: {error}");
+            let reason = "FailedToMakePodDataDirectories";
+            self.node.events.pod(&self.pod, Severity::Warning, reason, text.as_str());
+            bail!(text);
+        }
         self.set_up_volumes().await?;
         if let Err(error) = self.try_create_sandbox(attempt).await {
             if self.pod.metadata.deletion_timestamp.is_none() {

@@ -116,7 +116,12 @@ impl Worker {
             |error: anyhow::Error| Failure::new("CreateContainerError", format!("{error:#}"));
         let id = ids::random().map_err(internal)?;
         let attempt = Attempt { start, container, id, image };
-        let config = self.configure(&attempt)?;
+        let config = if self.reaches_the_host() {
+            // A path of the host may hang (NFS): nothing else waits for it.
+            tokio::task::block_in_place(|| self.configure(&attempt))?
+        } else {
+            self.configure(&attempt)?
+        };
         let target = (start.kind, start.name.as_str());
         let events = &self.node.events;
         events.container(
@@ -194,6 +199,12 @@ impl Worker {
         events.container(&self.pod, target, Severity::Warning, "Failed", text);
         self.memory.pull_failed(image, now);
         Failure::image("ErrImagePull", error)
+    }
+
+    /// The pod has volumes that are not klet's own files.
+    fn reaches_the_host(&self) -> bool {
+        let volumes = self.pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+        volumes.into_iter().flatten().any(|volume| volume.host_path.is_some())
     }
 
     /// Everything the shim needs to start the container.
