@@ -26,6 +26,9 @@ const INITS: usize = 4;
 /// Podman takes about a second for each round: it takes part in every third.
 const PODMAN_EVERY: usize = 3;
 const IDLE: Duration = Duration::from_millis(300);
+/// The kernel takes a network namespace apart after its pod is gone, and nobody can make one meanwhile:
+/// everyone begins when that is over.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// Says that it runs, then waits to be told to end.
 const MAIN: &str = "trap 'exit 0' TERM; echo >/b/fifo; sleep 1000000 & wait";
@@ -128,11 +131,14 @@ pub fn measure(
     }
     let mut times = Times::default();
     for round in 0..repetitions {
+        pause(SETTLED);
         klet(world, &mut fifo, &format!("klet{round}"), &mut times)?;
         if let Some(crun) = &crun {
+            pause(SETTLED);
             times.crun.add(timed(|| crun.run(&format!("pod-{round}")))?);
         }
         if let Some(podman) = podman.filter(|_| round % PODMAN_EVERY == 0) {
+            pause(SETTLED);
             play(world, podman, &mut fifo, &format!("podman{round}"), &mut times)?;
         }
         pause(IDLE);
