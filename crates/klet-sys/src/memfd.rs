@@ -24,7 +24,9 @@ pub fn sealed(name: &CStr, content: &[u8]) -> Result<OwnedFd, SysError> {
         let written = retry(|| rustix::io::write(&file, rest).named("write"))?;
         rest = &rest[written..];
     }
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    // Nobody has it mapped, so what is to come is all there is; sealing what is there (`WRITE`) fails
+    // with EBUSY while the kernel itself looks at a page.
+    let seals = SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&file, seals).named("fcntl(F_ADD_SEALS)")?;
     Ok(file)
 }
