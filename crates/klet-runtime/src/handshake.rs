@@ -1,6 +1,6 @@
 //! The pipe through which a child tells how its steps went.
 //!
-//! Each record fits one atomic write. The end of the pipe after [`Record::Ready`] means that the
+//! Each record fits one atomic write. The end of the pipe after `Record::Ready` means that the
 //! program was executed (the write end is close-on-exec); an end before it means that the child was killed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

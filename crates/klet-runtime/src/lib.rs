@@ -1,9 +1,9 @@
 //! Containers from an OCI runtime spec: steps first, effects second, undo always.
 //!
-//! [`plan::plan`] turns a spec into an ordered list of steps without touching the machine. [`start`]
+//! [`plan::plan`] turns a spec into an ordered list of steps without touching the machine. [`start()`]
 //! prepares everything those steps need (descriptors, C strings, compiled filters), clones once, and
 //! lets the child walk the list; a failure in the child comes back through one close-on-exec pipe as
-//! the number of the step and its errno. [`exec`] and [`start_sandbox`] are built of the same steps.
+//! the number of the step and its errno. [`exec()`] and [`start_sandbox`] are built of the same steps.
 //!
 //! The caller must be single-threaded: the child is a copy-on-write fork of it.
 
